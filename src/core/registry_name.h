@@ -1,0 +1,26 @@
+
+/*
+ * Repository names and tags: OCI Distribution 1.1, "Pulling manifests".
+ * Nothing that passed these grammars can leave a directory: there is no
+ * empty component, no component that begins with a dot or an underscore.
+ */
+
+
+#ifndef REGISTRY_NAME_H
+#define REGISTRY_NAME_H
+
+
+#include "registry_types.h"
+
+
+#define REGISTRY_NAME_MAX  255          /* bytes, as Distribution has it */
+#define REGISTRY_TAG_MAX   128          /* bytes */
+
+
+/* each returns 1 if the bytes follow the grammar and the length, else 0 */
+
+int registry_name_valid(registry_str_t name);
+int registry_tag_valid(registry_str_t tag);
+
+
+#endif /* REGISTRY_NAME_H */
