@@ -1,0 +1,233 @@
+package Clients;
+
+# What the tests with real programs share: looking for the programs, running
+# them to their end or as daemons, a root file system to make images of, and
+# the requests that reached nginx.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use base qw/ Exporter /;
+
+our @EXPORT = qw/ need run runs fails daemon wait_for rootfs random_file
+	sha256_of slurp requests standin mounts_in /;
+
+use Digest::SHA;
+use File::Path qw/ make_path /;
+use POSIX qw/ :sys_wait_h /;
+use Test::More qw//;
+
+###############################################################################
+
+# Debian's programs, whatever else is installed
+
+$ENV{PATH} = '/usr/sbin:/usr/bin:/sbin:/bin';
+
+# nothing of the user's own configuration, and no way out of this machine
+
+delete @ENV{qw/ HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy
+	https_proxy all_proxy no_proxy XDG_CONFIG_HOME XDG_DATA_HOME
+	DOCKER_HOST CONTAINER_HOST REGISTRY_AUTH_FILE /};
+
+our $TIMEOUT = 120;
+
+# plan a skip unless we are root and the programs are there
+
+sub need {
+	my @missing = grep { my $p = $_;
+		!grep { -x "$_/$p" } split(/:/, $ENV{PATH}) } @_;
+
+	Test::More::plan(skip_all => "no @missing here") if @missing;
+	Test::More::plan(skip_all => 'must be root') if $> != 0;
+}
+
+# run a program to its end; its exit status and all it printed
+
+sub run {
+	my @cmd = @_;
+	my $out = '';
+
+	my $pid = open(my $fh, '-|');
+	die "Can't fork: $!\n" unless defined $pid;
+
+	if ($pid == 0) {
+		setpgrp(0, 0);
+		open(STDIN, '<', '/dev/null');
+		open(STDERR, '>&', \*STDOUT);
+		exec { $cmd[0] } @cmd
+			or do { print "can't run $cmd[0]: $!\n"; POSIX::_exit(127) };
+	}
+
+	eval {
+		local $SIG{ALRM} = sub { die "timeout\n" };
+		alarm($TIMEOUT);
+		while (sysread($fh, $out, 65536, length $out)) { }
+		alarm(0);
+	};
+
+	if ($@) {
+		kill 'KILL', -$pid;
+		$out .= "\n(killed after $TIMEOUT seconds)\n";
+	}
+
+	close $fh;
+
+	return ($?, $out);
+}
+
+# test that a program succeeds, or that it fails; what it printed must match
+
+sub runs {
+	my ($cmd, $name, $re) = @_;
+	my ($status, $out) = run(@$cmd);
+
+	Test::More::ok($status == 0 && (!defined $re || $out =~ $re), $name)
+		or explain_run($cmd, $status, $out, $re);
+
+	return $out;
+}
+
+sub fails {
+	my ($cmd, $name, $re) = @_;
+	my ($status, $out) = run(@$cmd);
+
+	Test::More::ok($status != 0 && (!defined $re || $out =~ $re), $name)
+		or explain_run($cmd, $status, $out, $re);
+
+	return $out;
+}
+
+sub explain_run {
+	my ($cmd, $status, $out, $re) = @_;
+
+	Test::More::diag("command: @$cmd\nstatus: $status\n"
+		. (defined $re ? "wanted: $re\n" : '') . "output:\n$out");
+}
+
+# a daemon with its output in NAME.log, stopped with the test's other daemons
+
+sub daemon {
+	my ($t, $name, @cmd) = @_;
+	my $log = $t->testdir() . "/$name.log";
+
+	$t->run_daemon('/bin/sh', '-c', "exec \"\$@\" >$log 2>&1", 'sh', @cmd);
+
+	return $log;
+}
+
+sub wait_for {
+	my ($check, $seconds) = @_;
+
+	for (1 .. 10 * ($seconds || 30)) {
+		return 1 if $check->();
+		select undef, undef, undef, 0.1;
+	}
+
+	return 0;
+}
+
+# a root file system of a static busybox
+
+sub rootfs {
+	my ($dir) = @_;
+
+	make_path("$dir/bin", "$dir/etc", "$dir/tmp");
+	system('cp', '/bin/busybox', "$dir/bin/busybox") == 0
+		or die "Can't copy busybox\n";
+
+	for my $name (qw/ sh cat echo ls true /) {
+		symlink('busybox', "$dir/bin/$name")
+			or die "Can't make $dir/bin/$name: $!\n";
+	}
+
+	return $dir;
+}
+
+# a file of bytes that do not compress
+
+sub random_file {
+	my ($file, $mb) = @_;
+
+	system('dd', 'if=/dev/urandom', "of=$file", 'bs=1M', "count=$mb",
+		'status=none') == 0 or die "Can't write $file\n";
+
+	return $file;
+}
+
+sub sha256_of {
+	my ($file) = @_;
+	return Digest::SHA->new(256)->addfile($file, 'b')->hexdigest();
+}
+
+sub slurp {
+	my ($file) = @_;
+
+	open(my $fh, '<:raw', $file) or return '';
+	local $/;
+	my $content = <$fh>;
+
+	return defined $content ? $content : '';
+}
+
+# "STATUS METHOD URI" of the requests since the last call, from a log written
+# with log_format requests '$status $request_method $request_uri'
+
+my %seen;
+
+sub requests {
+	my ($t, $name) = @_;
+	my $file = $t->testdir() . '/' . ($name || 'requests.log');
+	my $all = '';
+
+	# a client may be gone before nginx has logged
+
+	for (1 .. 20) {
+		my $len = length $all;
+		$all = slurp($file);
+		last if $len && length $all == $len;
+		select undef, undef, undef, 0.1;
+	}
+
+	my @lines = split /\n/, substr($all, $seen{$file} || 0);
+	$seen{$file} = length $all;
+
+	return @lines;
+}
+
+# mount points below a directory
+
+sub mounts_in {
+	my ($dir) = @_;
+	return grep { index($_, "$dir/") == 0 }
+		map { (split / /)[4] } split /\n/, slurp('/proc/self/mountinfo');
+}
+
+# XXX stand-in
+
+sub standin {
+	my ($t, $conf) = @_;
+
+	return $conf unless $ENV{REGISTRY_UNDER_TEST};
+	my $d = $t->testdir();
+	my $p = Test::Nginx::port(8999);
+	$t->write_file('standin.yml', <<E);
+version: 0.1
+log: {level: info}
+storage:
+  filesystem: {rootdirectory: $d/registry}
+  delete: {enabled: true}
+http: {addr: "127.0.0.1:$p"}
+E
+	daemon($t, 'standin', 'docker-registry', 'serve', "$d/standin.yml");
+	$t->waitforsocket("127.0.0.1:$p");
+	$conf =~ s/registry local;/proxy_pass http:\/\/127.0.0.1:$p; proxy_set_header Host \$http_host; proxy_request_buffering off; client_max_body_size 0;/g;
+	$conf =~ s/registry_store[^}]*}//g;
+	$conf =~ s/registry_(push|delete|catalog|namespace) \S+;//g;
+	return $conf;
+}
+
+1;
+
+###############################################################################
