@@ -23,6 +23,7 @@ use Test::More qw//;
 
 # Debian's programs, whatever else is installed
 
+our $PATH = $ENV{PATH};
 $ENV{PATH} = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 # nothing of the user's own configuration, and no way out of this machine
