@@ -57,6 +57,7 @@ static const registry_error_status_t  registry_error_statuses[] = {
     { 413, REGISTRY_SIZE_INVALID },
     { 416, REGISTRY_BLOB_UPLOAD_INVALID },
     { 429, REGISTRY_TOOMANYREQUESTS },
+    { 501, REGISTRY_UNSUPPORTED_OPERATION },
     { 502, REGISTRY_UNAVAILABLE },
     { 503, REGISTRY_UNAVAILABLE },
     { 504, REGISTRY_UNAVAILABLE }

@@ -19,16 +19,18 @@
 #define REGISTRY_MEDIA_TYPE_MAX  255                    /* bytes */
 
 
-#define REGISTRY_TYPE_OCI_MANIFEST     "application/vnd.oci.image.manifest.v1+json"
-#define REGISTRY_TYPE_OCI_INDEX        "application/vnd.oci.image.index.v1+json"
-#define REGISTRY_TYPE_DOCKER_MANIFEST  \
+#define REGISTRY_TYPE_OCI_MANIFEST                                            \
+    "application/vnd.oci.image.manifest.v1+json"
+#define REGISTRY_TYPE_OCI_INDEX                                               \
+    "application/vnd.oci.image.index.v1+json"
+#define REGISTRY_TYPE_DOCKER_MANIFEST                                         \
     "application/vnd.docker.distribution.manifest.v2+json"
-#define REGISTRY_TYPE_DOCKER_LIST      \
+#define REGISTRY_TYPE_DOCKER_LIST                                             \
     "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
 typedef enum {
-    REGISTRY_DESCRIPTOR_BLOB = 0,       /* config, layers, an artifact's blobs */
+    REGISTRY_DESCRIPTOR_BLOB = 0,       /* config, layers, blobs */
     REGISTRY_DESCRIPTOR_MANIFEST,       /* an entry of an index */
     REGISTRY_DESCRIPTOR_FOREIGN         /* a layer that need not be here */
 } registry_descriptor_e;
@@ -51,10 +53,13 @@ typedef struct registry_manifest_s  registry_manifest_t;
  * REGISTRY_INVALID, with a static sentence in *reason, if it is no JSON
  * object, nests deeper than REGISTRY_MANIFEST_DEPTH (found before it is
  * parsed), has a member twice, is larger than REGISTRY_MANIFEST_MAX, has
- * both "layers" and "manifests", is of schema 1, has a descriptor without a
- * valid digest and size, or has a "mediaType" that is not content_type.
- * A descriptor whose digest has an algorithm that is not supported is
- * invalid too.
+ * both "layers" and "manifests" (or "config", or "blobs", beside the latter),
+ * is of schema 1, has a descriptor without a valid digest and size, or has a
+ * "mediaType" that is not content_type.  A descriptor whose digest has an
+ * algorithm that is not supported is invalid too; so is a media type that
+ * does not fit a header or says "image" of an index or the reverse, and an
+ * object of which neither its members nor a media type say what it is.
+ * JSON made of little but empty objects is refused for the memory it takes.
  *
  * On REGISTRY_OK *manifest is owned by the caller.
  */
@@ -100,8 +105,9 @@ const registry_digest_t *registry_manifest_subject(
 /*
  * The descriptor of this manifest as it stands in a list of referrers (OCI
  * Distribution 1.1, "Listing Referrers"): mediaType, digest, size,
- * artifactType, annotations.  Compact JSON, malloc()ed, zero terminated,
- * owned by the caller, its length in *len; NULL if memory is short.
+ * artifactType, annotations (those that are strings).  Compact JSON,
+ * malloc()ed, zero terminated, owned by the caller, its length in *len; NULL
+ * if memory is short.
  */
 
 char *registry_manifest_descriptor(const registry_manifest_t *manifest,
