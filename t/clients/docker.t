@@ -105,10 +105,10 @@ wait_for(sub { (run(@docker, 'info'))[0] == 0 })
 
 # one layer, made without any network
 
-rootfs("$dir/root");
+rootfs("$dir/root", 'it runs');
 system("tar -C $dir/root -cf $dir/root.tar .") == 0 or die "tar: $?\n";
 
-runs([@docker, 'import', '-c', 'CMD ["/bin/echo", "it runs"]',
+runs([@docker, 'import', '-c', 'CMD ["/bin/cat", "/message"]',
 	"$dir/root.tar", "$reg/one:1"], 'import');
 
 my $digest = pushed(runs([@docker, 'push', "$reg/one:1"], 'push'));

@@ -12,11 +12,12 @@ use strict;
 use base qw/ Exporter /;
 
 our @EXPORT = qw/ need run runs fails daemon wait_for rootfs random_file
-	sha256_of slurp requests standin mounts_in /;
+	oci_layout sha256_of slurp requests standin mounts_in /;
 
 use Digest::SHA;
 use File::Path qw/ make_path /;
-use POSIX qw/ :sys_wait_h /;
+use JSON::PP;
+use POSIX qw//;
 use Test::More qw//;
 
 ###############################################################################
@@ -129,12 +130,13 @@ sub wait_for {
 	return 0;
 }
 
-# a root file system of a static busybox
+# a root file system of a static busybox, with a message to print
 
 sub rootfs {
-	my ($dir) = @_;
+	my ($dir, $message) = @_;
 
 	make_path("$dir/bin", "$dir/etc", "$dir/tmp");
+	spew("$dir/message", "$message\n");
 	system('cp', '/bin/busybox', "$dir/bin/busybox") == 0
 		or die "Can't copy busybox\n";
 
@@ -157,6 +159,80 @@ sub random_file {
 	return $file;
 }
 
+# An OCI layout with a tag: an image for one architecture, or an index of
+# images for several.  Layers are given as directories.  Returns the digest
+# that is tagged.
+
+sub oci_layout {
+	my ($dir, $tag, %layers) = @_;
+	my $oci = 'application/vnd.oci.image';
+	my @images;
+
+	make_path("$dir/blobs/sha256");
+
+	for my $arch (sort keys %layers) {
+		my (@layers, @ids);
+
+		for my $layer (@{$layers{$arch}}) {
+			my $tar = "$dir/layer.tar";
+
+			system('tar', '-C', $layer, '-cf', $tar, '.') == 0
+				&& push(@ids, 'sha256:' . sha256_of($tar))
+				&& system('gzip', '-n', $tar) == 0
+				or die "Can't archive $layer\n";
+
+			push @layers, blob($dir, "$oci.layer.v1.tar+gzip",
+				slurp("$tar.gz"));
+			unlink "$tar.gz";
+		}
+
+		my $config = blob($dir, "$oci.config.v1+json", {
+			architecture => $arch, os => 'linux',
+			config => { Cmd => ['/bin/cat', '/message'] },
+			rootfs => { type => 'layers', diff_ids => \@ids }
+		});
+
+		push @images, blob($dir, "$oci.manifest.v1+json", {
+			schemaVersion => 2,
+			mediaType => "$oci.manifest.v1+json",
+			config => $config, layers => \@layers
+		});
+
+		$images[-1]{platform} = { architecture => $arch, os => 'linux' };
+	}
+
+	my $tagged = @images == 1 ? $images[0]
+		: blob($dir, "$oci.index.v1+json", {
+			schemaVersion => 2,
+			mediaType => "$oci.index.v1+json",
+			manifests => \@images
+		});
+
+	$tagged->{annotations} = { 'org.opencontainers.image.ref.name' => $tag };
+
+	spew("$dir/oci-layout", '{"imageLayoutVersion":"1.0.0"}');
+	spew("$dir/index.json", encode_json({ schemaVersion => 2,
+		manifests => [ $tagged ] }));
+
+	return $tagged->{digest};
+}
+
+# the descriptor of a blob that is put into a layout
+
+sub blob {
+	my ($dir, $type, $content) = @_;
+
+	$content = JSON::PP->new->canonical->pretty->encode($content)
+		if ref $content;
+
+	my $hex = Digest::SHA::sha256_hex($content);
+
+	spew("$dir/blobs/sha256/$hex", $content);
+
+	return { mediaType => $type, digest => "sha256:$hex",
+		size => length($content) + 0 };
+}
+
 sub sha256_of {
 	my ($file) = @_;
 	return Digest::SHA->new(256)->addfile($file, 'b')->hexdigest();
@@ -170,6 +246,14 @@ sub slurp {
 	my $content = <$fh>;
 
 	return defined $content ? $content : '';
+}
+
+sub spew {
+	my ($file, $content) = @_;
+
+	open(my $fh, '>:raw', $file) or die "Can't write $file: $!\n";
+	print $fh $content;
+	close $fh or die "Can't write $file: $!\n";
 }
 
 # "STATUS METHOD URI" of the requests since the last call, from a log written
