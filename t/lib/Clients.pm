@@ -257,7 +257,8 @@ sub spew {
 }
 
 # "STATUS METHOD URI" of the requests since the last call, from a log written
-# with log_format requests '$status $request_method $request_uri'
+# with log_format requests '$status $request_method $request_uri', without the
+# attempts at TLS that clients make first
 
 my %seen;
 
@@ -275,7 +276,8 @@ sub requests {
 		select undef, undef, undef, 0.1;
 	}
 
-	my @lines = split /\n/, substr($all, $seen{$file} || 0);
+	my @lines = grep { !/^400 - / } split /\n/,
+		substr($all, $seen{$file} || 0);
 	$seen{$file} = length $all;
 
 	return @lines;
