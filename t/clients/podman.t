@@ -20,7 +20,7 @@ use Clients;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-need(qw/ podman conmon crun busybox tar /);
+need(qw/ podman conmon runc busybox tar /);
 
 my $t = Test::Nginx->new()->has(qw/http auth_basic/)->plan(17);
 my $dir = $t->testdir();
@@ -85,7 +85,7 @@ $t->write_file('.config/containers/policy.json',
 my @podman = ('podman', '--root', "$dir/root", '--runroot', "$dir/run",
 	'--tmpdir', "$dir/tmp", '--storage-driver', 'vfs',
 	'--network-config-dir', "$dir/net", '--cgroup-manager', 'cgroupfs',
-	'--events-backend', 'file');
+	'--events-backend', 'file', '--runtime', 'runc');
 my @plain = ('--tls-verify=false');
 
 # the default limits may be above those of this machine
