@@ -9,7 +9,8 @@
 #include "unit.h"
 
 
-#define HEX64  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HEX32  "0123456789abcdef0123456789abcdef"
+#define HEX64  HEX32 HEX32
 #define D1  "sha256:" HEX64
 #define D2  "sha512:" HEX64 HEX64
 
@@ -301,7 +302,7 @@ check_depth(void)
 
     /* brackets in strings do not count, also behind escaped quotes */
 
-    text = nested(1, "\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[",
+    text = nested(1, "\"[\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
                   "\\\\", "\"");
 
     if (parse_ok(text, "", "brackets in a string")) {
@@ -715,16 +716,19 @@ check_media_types(void)
 /*
  * Allocations failed one by one.  The first long strings of REFERRER are
  * checked ones, since jansson may lose a byte of a string when its buffer
- * cannot grow: then the manifest is invalid, never another one.
+ * cannot grow: then the manifest is invalid, never another one.  For a string
+ * that it has no memory for, jansson reports a syntax error; all else must be
+ * told for what it is.
  */
 
 static void
 check_memory_parse(void)
 {
-    long               n, wrong;
+    long               n, wrong, mistaken;
     registry_status_e  status;
 
     wrong = 0;
+    mistaken = 0;
 
     for (n = 1; n < 1000; n++) {
         unit_fail_at(n);
@@ -738,7 +742,10 @@ check_memory_parse(void)
             continue;
         }
 
-        if (!unit_failed_json || status != REGISTRY_INVALID) {
+        if (unit_failed_json && status == REGISTRY_INVALID) {
+            mistaken++;
+
+        } else {
             printf("# allocation %ld: status %d\n", n, (int) status);
             wrong++;
         }
@@ -750,6 +757,7 @@ check_memory_parse(void)
     unit_ok(n > 10 && n < 1000 && status == REGISTRY_OK,
             "each of %ld allocations of a parser failed", n - 1);
     unit_ok(wrong == 0, "and every time it was noticed");
+    unit_ok(mistaken < n / 2, "%ld times as an error of syntax", mistaken);
 
     registry_manifest_free(manifest);
 }

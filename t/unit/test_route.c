@@ -8,7 +8,8 @@
 #include "unit.h"
 
 
-#define HEX64  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HEX32  "0123456789abcdef0123456789abcdef"
+#define HEX64  HEX32 HEX32
 #define SHA256  "sha256:" HEX64
 #define UUID  "018f4d0e-6f2b-4c3a-9d4e-5f60718293a4"
 
@@ -103,6 +104,7 @@ static const bad_t  bad[] = {
     { "/v2/a/tags/all", REGISTRY_UNSUPPORTED_OPERATION, "", "" },
     { "/v2/a/tags/", REGISTRY_UNSUPPORTED_OPERATION, "", "" },
     { "/v2/a/uploads/" UUID, REGISTRY_UNSUPPORTED_OPERATION, "", "" },
+    { "/v2/a/b/uploads/" UUID, REGISTRY_UNSUPPORTED_OPERATION, "", "" },
     { "/v2/a/blobs/uploads/" UUID "/", REGISTRY_UNSUPPORTED_OPERATION, "",
       "" },
     { "/v2/a/manifests/b/", REGISTRY_UNSUPPORTED_OPERATION, "", "" },
