@@ -1,0 +1,321 @@
+
+/*
+ * What the handlers share: configuration, and the state of a request.
+ */
+
+
+#ifndef NGX_HTTP_REGISTRY_H
+#define NGX_HTTP_REGISTRY_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_store.h"
+#include "ngx_http_registry_zone.h"
+
+#include "registry_error.h"
+#include "registry_query.h"
+#include "registry_route.h"
+
+
+#if (nginx_version < 1022001)
+#error "ngx_http_registry_module requires nginx 1.22.1 or later"
+#endif
+
+#if !(NGX_THREADS)
+#error "ngx_http_registry_module requires nginx --with-threads"
+#endif
+
+
+#define NGX_HTTP_REGISTRY_FILE_BUF  65536
+
+
+/* which descriptors of a pushed manifest must be in the repository */
+
+#define NGX_HTTP_REGISTRY_REFERENCES_OFF     0
+#define NGX_HTTP_REGISTRY_REFERENCES_SPARSE  1  /* not the entries of an index */
+#define NGX_HTTP_REGISTRY_REFERENCES_ON      2
+
+
+typedef struct {
+    ngx_http_registry_zone_t           zone;
+    ngx_shm_zone_t                    *shm_zone;
+    size_t                             zone_size;
+    ngx_array_t                        stores;    /* of store pointers */
+    ngx_array_t                        locations; /* of core location confs */
+} ngx_http_registry_main_conf_t;
+
+
+typedef struct {
+    ngx_flag_t                         enabled;   /* has a registry location */
+    ngx_http_complex_value_t          *ns;
+    ngx_array_t                        names;     /* of ngx_str_t: server_name */
+} ngx_http_registry_srv_conf_t;
+
+
+typedef struct {
+    ngx_http_registry_store_t         *store;     /* NULL: no registry here */
+    ngx_str_t                          store_name;
+    u_char                            *file;      /* of "registry" */
+    ngx_uint_t                         line;
+
+    ngx_flag_t                         push;
+    ngx_flag_t                         delete;
+    ngx_flag_t                         catalog;
+    ngx_uint_t                         references;
+    off_t                              max_blob_size;
+} ngx_http_registry_loc_conf_t;
+
+
+typedef struct ngx_http_registry_ctx_s  ngx_http_registry_ctx_t;
+
+/*
+ * A step does a piece of a request and says what is next: NGX_OK, go on with
+ * ctx->step; NGX_AGAIN, when whatever it started has ended; NGX_DONE, the
+ * answer is sent and ctx->rc is how; anything else is the status to answer.
+ */
+
+typedef ngx_int_t (*ngx_http_registry_step_pt)(ngx_http_registry_ctx_t *ctx);
+
+/*
+ * Takes bytes of a request's body: NGX_OK, NGX_AGAIN (they may not be
+ * touched until ngx_http_registry_resume() is called), or a status.
+ */
+
+typedef ngx_int_t (*ngx_http_registry_sink_pt)(ngx_http_registry_ctx_t *ctx,
+    u_char *data, size_t len);
+
+
+typedef struct {
+    ngx_uint_t                         methods;
+    ngx_http_registry_step_pt          step;
+    ngx_str_t                          operation;
+    ngx_http_registry_count_e          count;
+    enum {
+        NGX_HTTP_REGISTRY_MAY_PULL = 0,
+        NGX_HTTP_REGISTRY_MAY_PUSH,
+        NGX_HTTP_REGISTRY_MAY_DELETE,
+        NGX_HTTP_REGISTRY_MAY_CATALOG
+    }                                  needs;
+} ngx_http_registry_method_t;
+
+
+typedef struct {
+    ngx_str_t                          id;
+    ngx_fd_t                           fd;
+    registry_hash_t                    hash;      /* length: where it stands */
+    registry_hash_t                    start;     /* as it was at first */
+    uint64_t                           first;     /* of Content-Range */
+    uint64_t                           last;
+    off_t                              synced;    /* writing back has begun */
+    registry_digest_t                  digest;    /* of ?digest= */
+    unsigned                           ranged:1;  /* there is Content-Range */
+    unsigned                           commit:1;  /* the last request of it */
+    unsigned                           mount:1;   /* a blob may be mounted */
+} ngx_http_registry_upload_t;
+
+
+struct ngx_http_registry_ctx_s {
+    ngx_http_request_t                *request;
+    ngx_http_registry_loc_conf_t      *conf;
+
+    ngx_str_t                          uri;       /* that the route is of */
+    registry_route_t                   route;
+    ngx_str_t                          name;
+    ngx_str_t                          reference;
+    const ngx_http_registry_method_t  *method;    /* NULL: none fits */
+    registry_error_e                   route_error;
+
+    ngx_http_registry_step_pt          step;
+    ngx_int_t                          rc;
+    ngx_http_registry_op_t            *op;        /* ours, until it is freed */
+    ngx_http_registry_task_t          *task;      /* likewise */
+
+    registry_digest_t                  digest;    /* of what is answered */
+    ngx_str_t                          cache;     /* $registry_cache */
+
+    /* the error to answer with */
+    registry_error_e                   error;
+    const char                        *message;   /* static, or NULL */
+    registry_str_t                    *details;
+    ngx_uint_t                         ndetails;
+    ngx_str_t                          document;  /* until it is sent */
+
+    /* reading a body */
+    ngx_http_registry_sink_pt          sink;
+    ngx_http_registry_step_pt          body_done;
+    off_t                              body_max;
+    off_t                              body_size; /* read so far */
+    u_char                            *file_buf;  /* of a body in a file */
+
+    ngx_http_registry_manifest_t       manifest;
+    ngx_http_registry_upload_t         upload;
+    ngx_str_t                          pushed;    /* a manifest */
+    size_t                             pushed_size;
+    registry_manifest_t               *parsed;
+    ngx_array_t                        tags;      /* of ngx_str_t */
+
+    unsigned                           running:1;
+    unsigned                           replaced:1;  /* the body is ours */
+};
+
+
+/* request.c: the life of a request */
+
+ngx_int_t ngx_http_registry_handler(ngx_http_request_t *r);
+
+/* the request's state, made when first asked for; NULL if memory is short */
+
+ngx_http_registry_ctx_t *ngx_http_registry_ctx(ngx_http_request_t *r);
+
+void ngx_http_registry_resume(ngx_http_registry_ctx_t *ctx);
+
+/* a new operation as ctx->op, about the request's repository */
+
+ngx_http_registry_op_t *ngx_http_registry_op(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_op_e kind);
+
+/*
+ * Runs ctx->task, in a thread if "thread" is set; the step runs when it has
+ * ended.
+ */
+
+ngx_int_t ngx_http_registry_run_task(ngx_http_registry_ctx_t *ctx,
+    ngx_uint_t thread, ngx_http_registry_step_pt next);
+
+/* starts ctx->op; the step runs when it has ended, and frees it */
+
+ngx_int_t ngx_http_registry_run_op(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt next);
+
+void ngx_http_registry_end_op(ngx_http_registry_ctx_t *ctx);
+
+/* logs why the store failed, and says how to answer */
+
+ngx_int_t ngx_http_registry_store_failed(ngx_http_registry_ctx_t *ctx,
+    ngx_err_t err, const char *call, const char *path);
+
+/*
+ * NGX_OK if ctx->op ended so; else the operation is freed, and the status
+ * says how to answer: "unknown" is the error if what it was about is not
+ * there.
+ */
+
+ngx_int_t ngx_http_registry_op_result(ngx_http_registry_ctx_t *ctx,
+    registry_error_e unknown);
+
+/* the first request header of that name, which is in lower case, or NULL */
+
+ngx_table_elt_t *ngx_http_registry_header_in(ngx_http_request_t *r,
+    ngx_str_t *name);
+
+ngx_int_t ngx_http_registry_add_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
+ngx_int_t ngx_http_registry_add_digest(ngx_http_registry_ctx_t *ctx,
+    registry_digest_t *digest);
+
+/*
+ * Location: /v2/NAME and the rest.  Not by r->headers_out.location, which
+ * nginx would make absolute.
+ */
+
+ngx_int_t ngx_http_registry_add_location(ngx_http_registry_ctx_t *ctx,
+    const char *fmt, ...);
+
+/* an answer without a body; ends the request */
+
+ngx_int_t ngx_http_registry_send_empty(ngx_http_registry_ctx_t *ctx,
+    ngx_uint_t status);
+
+/* 200 with a body from memory that lives as long as the request */
+
+ngx_int_t ngx_http_registry_send_bytes(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *type, ngx_str_t *body);
+
+
+/* body.c: reading a request's body as it arrives */
+
+ngx_int_t ngx_http_registry_read_body(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_sink_pt sink, off_t max, ngx_http_registry_step_pt done);
+
+/* the step after a sink's NGX_AGAIN: goes on reading */
+
+ngx_int_t ngx_http_registry_body_continue(ngx_http_registry_ctx_t *ctx);
+
+
+/* error.c: errors as the specification's documents */
+
+ngx_int_t ngx_http_registry_fail(ngx_http_registry_ctx_t *ctx,
+    registry_error_e error, const char *message);
+
+/* the same with another status than the error's usual one */
+
+ngx_int_t ngx_http_registry_fail_status(ngx_http_registry_ctx_t *ctx,
+    registry_error_e error, const char *message, ngx_int_t status);
+
+/* adds the text, which lives as long as the request, to the error's details */
+
+void ngx_http_registry_detail(ngx_http_registry_ctx_t *ctx,
+    const void *data, size_t len);
+
+ngx_int_t ngx_http_registry_filter_init(ngx_conf_t *cf);
+
+
+/* namespace.c: which registry a request means */
+
+ngx_int_t ngx_http_registry_namespace_handler(ngx_http_request_t *r);
+
+/* 1 if it means one that is not served here */
+
+ngx_uint_t ngx_http_registry_namespace_unknown(ngx_http_request_t *r);
+
+/* location.c: 1 if both URIs are found in the same location, else 0 */
+
+ngx_uint_t ngx_http_registry_same_location(ngx_http_request_t *r,
+    ngx_str_t *one, ngx_str_t *two);
+
+
+/* variables.c */
+
+ngx_int_t ngx_http_registry_add_variables(ngx_conf_t *cf);
+
+
+/* the first steps of the endpoints: blob.c, upload.c, manifest.c, list.c */
+
+ngx_int_t ngx_http_registry_pull_blob(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_delete_blob(ngx_http_registry_ctx_t *ctx);
+
+ngx_int_t ngx_http_registry_start_upload(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_append_upload(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_finish_upload(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_upload_status(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_cancel_upload(ngx_http_registry_ctx_t *ctx);
+
+/* keeps where a session stands whose request ends early */
+
+void ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx);
+
+ngx_int_t ngx_http_registry_pull_manifest(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
+
+ngx_int_t ngx_http_registry_list_tags(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_list_catalog(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_list_referrers(ngx_http_registry_ctx_t *ctx);
+
+
+#define ngx_http_registry_zone(r)                                             \
+    (&((ngx_http_registry_main_conf_t *)                                      \
+       ngx_http_get_module_main_conf(r, ngx_http_registry_module))->zone)
+
+
+extern ngx_table_elt_t  ngx_http_registry_identity;
+
+extern ngx_module_t  ngx_http_registry_module;
+extern ngx_module_t  ngx_http_registry_conf_module;
+
+
+#endif /* NGX_HTTP_REGISTRY_H */

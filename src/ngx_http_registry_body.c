@@ -1,0 +1,202 @@
+
+/*
+ * Reading a request's body: as it arrives, a buffer at a time, no faster
+ * than it is taken.  HTTP/1.1, HTTP/2 and HTTP/3 alike.
+ */
+
+
+#include "ngx_http_registry.h"
+
+
+static ngx_int_t ngx_http_registry_body_start(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_body_step(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_body_buf(ngx_http_registry_ctx_t *ctx,
+    ngx_buf_t *b);
+static ngx_int_t ngx_http_registry_body_file(ngx_http_registry_ctx_t *ctx,
+    ngx_buf_t *b);
+static void ngx_http_registry_body_ready(ngx_http_request_t *r);
+static void ngx_http_registry_body_event(ngx_http_request_t *r);
+
+
+ngx_int_t
+ngx_http_registry_read_body(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_sink_pt sink, off_t max, ngx_http_registry_step_pt done)
+{
+    ctx->sink = sink;
+    ctx->body_max = max;
+    ctx->body_done = done;
+    ctx->step = ngx_http_registry_body_start;
+
+    if (ctx->request->headers_in.content_length_n > max) {
+        return ngx_http_registry_fail_status(ctx, REGISTRY_SIZE_INVALID,
+                                             "more than is taken here",
+                                             NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_body_start(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    r->request_body_no_buffering = 1;
+
+    ctx->step = ngx_http_registry_body_step;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_registry_body_ready);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return rc;
+    }
+
+    /* the count that this took is ours already: see the handler */
+
+    r->main->count--;
+
+    if (r->request_body == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* called from within ngx_http_read_client_request_body() */
+
+static void
+ngx_http_registry_body_ready(ngx_http_request_t *r)
+{
+}
+
+
+static void
+ngx_http_registry_body_event(ngx_http_request_t *r)
+{
+    ngx_http_registry_resume(ngx_http_get_module_ctx(r,
+                                                   ngx_http_registry_module));
+}
+
+
+ngx_int_t
+ngx_http_registry_body_continue(ngx_http_registry_ctx_t *ctx)
+{
+    ctx->step = ngx_http_registry_body_step;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_body_step(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t                 rc;
+    ngx_chain_t              *cl;
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
+
+    r = ctx->request;
+    rb = r->request_body;
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    for ( ;; ) {
+
+        while (rb->bufs) {
+            cl = rb->bufs;
+
+            if (ngx_buf_size(cl->buf) == 0) {
+                rb->bufs = cl->next;
+                ngx_free_chain(r->pool, cl);
+                continue;
+            }
+
+            rc = ngx_http_registry_body_buf(ctx, cl->buf);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+        }
+
+        if (!r->reading_body) {
+            ctx->step = ctx->body_done;
+            return NGX_OK;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            return rc;
+        }
+
+        if (rc == NGX_AGAIN && rb->bufs == NULL) {
+            r->read_event_handler = ngx_http_registry_body_event;
+            return NGX_AGAIN;
+        }
+    }
+}
+
+
+/* a buffer is used up before the sink has done with it: nobody reads then */
+
+static ngx_int_t
+ngx_http_registry_body_buf(ngx_http_registry_ctx_t *ctx, ngx_buf_t *b)
+{
+    size_t   n;
+    u_char  *p;
+
+    if (ctx->body_size + ngx_buf_size(b) > ctx->body_max) {
+        return ngx_http_registry_fail_status(ctx, REGISTRY_SIZE_INVALID,
+                                             "more than is taken here",
+                                             NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
+    }
+
+    if (!ngx_buf_in_memory(b)) {
+        return ngx_http_registry_body_file(ctx, b);
+    }
+
+    p = b->pos;
+    n = b->last - b->pos;
+    b->pos = b->last;
+
+    ctx->body_size += n;
+
+    return ctx->sink(ctx, p, n);
+}
+
+
+/* nginx had read the body before us, for a mirror say, into a file */
+
+static ngx_int_t
+ngx_http_registry_body_file(ngx_http_registry_ctx_t *ctx, ngx_buf_t *b)
+{
+    size_t   size;
+    ssize_t  n;
+
+    if (ctx->file_buf == NULL) {
+        ctx->file_buf = ngx_palloc(ctx->request->pool,
+                                   NGX_HTTP_REGISTRY_FILE_BUF);
+        if (ctx->file_buf == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    size = (size_t) ngx_min(b->file_last - b->file_pos,
+                            NGX_HTTP_REGISTRY_FILE_BUF);
+
+    n = ngx_read_file(b->file, ctx->file_buf, size, b->file_pos);
+
+    if (n <= 0) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b->file_pos += n;
+    ctx->body_size += n;
+
+    return ctx->sink(ctx, ctx->file_buf, n);
+}

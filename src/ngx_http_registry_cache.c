@@ -1,0 +1,342 @@
+
+/*
+ * Manifests and tags in the shared zone.  Keys: one byte for the store, one
+ * for what it is, the repository, a zero, and the tag or digest.
+ */
+
+
+#include "ngx_http_registry_cache.h"
+
+
+#define NGX_HTTP_REGISTRY_CACHE_TAG       't'
+#define NGX_HTTP_REGISTRY_CACHE_MANIFEST  'm'
+#define NGX_HTTP_REGISTRY_CACHE_BLOB      'b'
+
+
+typedef struct {
+    ngx_str_t  text;
+    uint32_t   hash;
+    uint32_t   name;        /* a hash of the repository */
+    u_char     data[2 + REGISTRY_NAME_MAX + 1 + REGISTRY_DIGEST_MAX];
+} ngx_http_registry_key_t;
+
+
+static void ngx_http_registry_cache_key(ngx_http_registry_key_t *key,
+    ngx_http_registry_store_t *store, u_char kind, ngx_str_t *name,
+    const void *reference, size_t len);
+static void ngx_http_registry_cache_manifest_key(ngx_http_registry_key_t *key,
+    ngx_http_registry_manifest_t *m);
+static ngx_int_t ngx_http_registry_cache_find(ngx_http_registry_manifest_t *m,
+    ngx_http_registry_key_t *key, ngx_http_registry_entry_t **tag,
+    ngx_http_registry_entry_t **entry);
+static ngx_int_t ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
+    ngx_http_registry_entry_t *entry, ngx_pool_t *pool);
+
+
+ngx_int_t
+ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
+    ngx_pool_t *pool)
+{
+    ngx_int_t                   rc;
+    ngx_msec_t                  valid;
+    ngx_http_registry_key_t     key;
+    ngx_http_registry_zone_t   *zone;
+    ngx_http_registry_entry_t  *tag, *entry;
+
+    zone = m->zone;
+    valid = m->store->tag_valid;
+
+    ngx_http_registry_cache_manifest_key(&key, m);
+
+    ngx_http_registry_zone_lock(zone);
+
+    m->generation = ngx_http_registry_zone_generation(zone, key.name);
+
+    rc = ngx_http_registry_cache_find(m, &key, &tag, &entry);
+
+    if (rc == NGX_OK) {
+
+        if (ngx_current_msec - entry->checked >= valid
+            || (tag && ngx_current_msec - tag->checked >= valid))
+        {
+            rc = NGX_AGAIN;
+        }
+
+        if (ngx_http_registry_cache_copy(m, entry, pool) != NGX_OK) {
+            rc = NGX_ERROR;
+        }
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+
+    return rc;
+}
+
+
+/* the manifest, and the tag that led to it, if any; called under the lock */
+
+static ngx_int_t
+ngx_http_registry_cache_find(ngx_http_registry_manifest_t *m,
+    ngx_http_registry_key_t *key, ngx_http_registry_entry_t **tag,
+    ngx_http_registry_entry_t **entry)
+{
+    registry_str_t            text;
+    ngx_http_registry_key_t   mkey;
+
+    *tag = NULL;
+    *entry = ngx_http_registry_zone_find(m->zone, &key->text, key->hash);
+
+    if (*entry == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_registry_zone_touch(m->zone, *entry);
+
+    if (m->tag.len == 0) {
+        return NGX_OK;
+    }
+
+    *tag = *entry;
+
+    text.data = (char *) (*tag)->data + (*tag)->key_len;
+    text.len = (*tag)->value_len;
+
+    if (registry_digest_parse(text, &m->digest) != REGISTRY_OK) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_registry_cache_key(&mkey, m->store,
+                                NGX_HTTP_REGISTRY_CACHE_MANIFEST, &m->name,
+                                m->digest.text, m->digest.len);
+
+    *entry = ngx_http_registry_zone_find(m->zone, &mkey.text, mkey.hash);
+
+    if (*entry == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_registry_zone_touch(m->zone, *entry);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
+    ngx_http_registry_entry_t *entry, ngx_pool_t *pool)
+{
+    m->media_type.len = entry->value_len;
+    m->body.len = entry->size;
+
+    m->body.data = ngx_pnalloc(pool, entry->size + entry->value_len);
+    if (m->body.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    m->media_type.data = m->body.data + entry->size;
+
+    ngx_http_registry_zone_copy(entry, m->body.data);
+    ngx_memcpy(m->media_type.data, entry->data + entry->key_len,
+               entry->value_len);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
+{
+    ngx_str_t                  value, none;
+    ngx_http_registry_key_t    key, mkey;
+    ngx_http_registry_zone_t  *zone;
+
+    if (m->body.len > NGX_HTTP_REGISTRY_CACHE_BODY) {
+        return;
+    }
+
+    zone = m->zone;
+
+    ngx_http_registry_cache_manifest_key(&key, m);
+    ngx_http_registry_cache_key(&mkey, m->store,
+                                NGX_HTTP_REGISTRY_CACHE_MANIFEST, &m->name,
+                                m->digest.text, m->digest.len);
+
+    ngx_http_registry_zone_lock(zone);
+
+    if (m->generation == ngx_http_registry_zone_generation(zone, key.name)) {
+
+        (void) ngx_http_registry_zone_put(zone, &mkey.text, mkey.hash,
+                                          &m->media_type, &m->body);
+
+        if (m->tag.len) {
+            value.data = (u_char *) m->digest.text;
+            value.len = m->digest.len;
+            ngx_str_null(&none);
+
+            (void) ngx_http_registry_zone_put(zone, &key.text, key.hash,
+                                              &value, &none);
+        }
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+}
+
+
+void
+ngx_http_registry_cache_confirm(ngx_http_registry_manifest_t *m)
+{
+    registry_digest_t           digest;
+    ngx_http_registry_key_t     key;
+    ngx_http_registry_zone_t   *zone;
+    ngx_http_registry_entry_t  *tag, *entry;
+
+    zone = m->zone;
+    digest = m->digest;
+
+    ngx_http_registry_cache_manifest_key(&key, m);
+
+    ngx_http_registry_zone_lock(zone);
+
+    if (m->generation == ngx_http_registry_zone_generation(zone, key.name)
+        && ngx_http_registry_cache_find(m, &key, &tag, &entry) == NGX_OK
+        && registry_digest_equal(&digest, &m->digest))
+    {
+        entry->checked = ngx_current_msec;
+
+        if (tag) {
+            tag->checked = ngx_current_msec;
+        }
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+
+    m->digest = digest;
+}
+
+
+void
+ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m)
+{
+    ngx_http_registry_key_t     key;
+    ngx_http_registry_zone_t   *zone;
+    ngx_http_registry_entry_t  *entry;
+
+    zone = m->zone;
+
+    ngx_http_registry_cache_manifest_key(&key, m);
+
+    ngx_http_registry_zone_lock(zone);
+
+    ngx_http_registry_zone_changed(zone, key.name);
+
+    entry = ngx_http_registry_zone_find(zone, &key.text, key.hash);
+
+    if (entry) {
+        ngx_http_registry_zone_delete(zone, entry);
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+}
+
+
+void
+ngx_http_registry_cache_blob(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest)
+{
+    ngx_str_t                none;
+    ngx_http_registry_key_t  key;
+
+    ngx_str_null(&none);
+
+    ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_BLOB,
+                                &none, digest->text, digest->len);
+
+    ngx_http_registry_zone_lock(zone);
+
+    (void) ngx_http_registry_zone_put(zone, &key.text, key.hash, name, &none);
+
+    ngx_http_registry_zone_unlock(zone);
+}
+
+
+ngx_int_t
+ngx_http_registry_cache_blob_of(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, registry_digest_t *digest,
+    ngx_str_t *name, ngx_pool_t *pool)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   value;
+    ngx_http_registry_key_t     key;
+    ngx_http_registry_entry_t  *entry;
+
+    ngx_str_null(name);
+
+    ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_BLOB,
+                                name, digest->text, digest->len);
+
+    rc = NGX_OK;
+
+    ngx_http_registry_zone_lock(zone);
+
+    entry = ngx_http_registry_zone_find(zone, &key.text, key.hash);
+
+    if (entry) {
+        value.data = entry->data + entry->key_len;
+        value.len = entry->value_len;
+
+        name->data = ngx_pstrdup(pool, &value);
+
+        if (name->data) {
+            name->len = value.len;
+
+        } else {
+            rc = NGX_ERROR;
+        }
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+
+    return rc;
+}
+
+
+static void
+ngx_http_registry_cache_manifest_key(ngx_http_registry_key_t *key,
+    ngx_http_registry_manifest_t *m)
+{
+    if (m->tag.len) {
+        ngx_http_registry_cache_key(key, m->store,
+                                    NGX_HTTP_REGISTRY_CACHE_TAG, &m->name,
+                                    m->tag.data, m->tag.len);
+        return;
+    }
+
+    ngx_http_registry_cache_key(key, m->store,
+                                NGX_HTTP_REGISTRY_CACHE_MANIFEST, &m->name,
+                                m->digest.text, m->digest.len);
+}
+
+
+/* names, tags and digests have passed their grammars: they fit */
+
+static void
+ngx_http_registry_cache_key(ngx_http_registry_key_t *key,
+    ngx_http_registry_store_t *store, u_char kind, ngx_str_t *name,
+    const void *reference, size_t len)
+{
+    u_char  *p;
+
+    p = key->data;
+
+    *p++ = (u_char) store->id;
+    *p++ = kind;
+    p = ngx_cpymem(p, name->data, name->len);
+    *p++ = '\0';
+    p = ngx_cpymem(p, reference, len);
+
+    key->text.data = key->data;
+    key->text.len = p - key->data;
+    key->hash = ngx_murmur_hash2(key->text.data, key->text.len);
+    key->name = ngx_murmur_hash2(name->data, name->len);
+}

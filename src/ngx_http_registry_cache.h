@@ -1,0 +1,75 @@
+
+/*
+ * The cache of manifests in front of the stores.  A tag is believed for its
+ * store's tag_valid and then looked up again; so is a manifest, since another
+ * program may delete it from the same store.
+ */
+
+
+#ifndef NGX_HTTP_REGISTRY_CACHE_H
+#define NGX_HTTP_REGISTRY_CACHE_H
+
+
+#include "ngx_http_registry_store.h"
+#include "ngx_http_registry_zone.h"
+
+
+#define NGX_HTTP_REGISTRY_CACHE_BODY  (256 * 1024)  /* more is not kept */
+
+
+typedef struct {
+    ngx_http_registry_zone_t   *zone;
+    ngx_http_registry_store_t  *store;
+    ngx_str_t                   name;
+    ngx_str_t                   tag;        /* empty: by digest */
+
+    registry_digest_t           digest;     /* in, or out if by tag */
+
+    /* out, in the pool */
+    ngx_str_t                   media_type;
+    ngx_str_t                   body;
+
+    /* taken by ngx_http_registry_cache_get(), wanted by _fill() */
+    ngx_uint_t                  generation;
+} ngx_http_registry_manifest_t;
+
+
+/*
+ * NGX_OK: there, and to be believed.  NGX_AGAIN: there, but to be looked up
+ * again; all is set.  NGX_DECLINED: not there.  NGX_ERROR: no memory.
+ */
+
+ngx_int_t ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
+    ngx_pool_t *pool);
+
+/* what was read from the store, unless it was written meanwhile */
+
+void ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m);
+
+/* it was looked up again and is still true */
+
+void ngx_http_registry_cache_confirm(ngx_http_registry_manifest_t *m);
+
+/*
+ * The tag, or if there is none the manifest, is about to be written or
+ * deleted, or was: what is kept of it goes, and what others are about to
+ * fill in is refused.
+ */
+
+void ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m);
+
+
+/* Anonymous mounts: which repository was last seen to have a blob. */
+
+void ngx_http_registry_cache_blob(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest);
+
+/* the repository's name in the pool; empty if none is known */
+
+ngx_int_t ngx_http_registry_cache_blob_of(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, registry_digest_t *digest,
+    ngx_str_t *name, ngx_pool_t *pool);
+
+
+#endif /* NGX_HTTP_REGISTRY_CACHE_H */

@@ -1,0 +1,169 @@
+
+/*
+ * The parts of the file system driver among themselves.  Everything here
+ * blocks, and may run in a thread: it uses the operation and the stack.
+ */
+
+
+#ifndef NGX_HTTP_REGISTRY_FS_H
+#define NGX_HTTP_REGISTRY_FS_H
+
+
+#include "ngx_http_registry_store.h"
+
+#include <dirent.h>
+#include <sys/file.h>
+
+
+/*
+ * The layout is Distribution's (its registry/storage/paths.go), but for
+ * _referrers, _tmp, media_type and hashstate, which it passes over.
+ */
+
+#define NGX_HTTP_REGISTRY_FS_ROOT      "docker/registry/v2"
+#define NGX_HTTP_REGISTRY_FS_BLOB      "blobs/%s/%.2s/%s/data"
+#define NGX_HTTP_REGISTRY_FS_REPOS     "repositories"
+#define NGX_HTTP_REGISTRY_FS_REPO      "repositories/%s"
+#define NGX_HTTP_REGISTRY_FS_LAYER     "repositories/%s/_layers/%s/%s/link"
+#define NGX_HTTP_REGISTRY_FS_REVISION                                         \
+    "repositories/%s/_manifests/revisions/%s/%s/link"
+#define NGX_HTTP_REGISTRY_FS_TYPE                                             \
+    "repositories/%s/_manifests/revisions/%s/%s/media_type"
+#define NGX_HTTP_REGISTRY_FS_TAGS      "repositories/%s/_manifests/tags"
+#define NGX_HTTP_REGISTRY_FS_TAG       "repositories/%s/_manifests/tags/%s"
+#define NGX_HTTP_REGISTRY_FS_CURRENT                                          \
+    "repositories/%s/_manifests/tags/%s/current/link"
+#define NGX_HTTP_REGISTRY_FS_INDEX                                            \
+    "repositories/%s/_manifests/tags/%s/index/%s/%s/link"
+#define NGX_HTTP_REGISTRY_FS_REFERRERS "repositories/%s/_referrers/%s/%s"
+#define NGX_HTTP_REGISTRY_FS_REFERRER  "repositories/%s/_referrers/%s/%s/%s"
+#define NGX_HTTP_REGISTRY_FS_UPLOADS   "repositories/%s/_uploads"
+#define NGX_HTTP_REGISTRY_FS_UPLOAD    "repositories/%s/_uploads/%s"
+#define NGX_HTTP_REGISTRY_FS_TMP       "repositories/_tmp"
+
+
+/* the two arguments that a digest is in such a path, or the three of BLOB */
+
+#define ngx_http_registry_fs_digest(d)                                        \
+    registry_algorithm_name((d)->algorithm), registry_digest_hex(d)
+#define ngx_http_registry_fs_digest3(d)                                       \
+    registry_algorithm_name((d)->algorithm), registry_digest_hex(d),          \
+    registry_digest_hex(d)
+
+
+typedef struct {
+    char    data[NGX_MAX_PATH];
+    size_t  len;
+} ngx_http_registry_path_t;
+
+
+/*
+ * All that follow return NGX_OK, NGX_DECLINED where a file or directory is
+ * not there and that is an answer, or NGX_ERROR with op->err, op->call and
+ * op->path set.
+ */
+
+ngx_int_t ngx_http_registry_fs_failed(ngx_http_registry_op_t *op,
+    const char *call, const char *path);
+
+/* below the layout's root */
+
+ngx_int_t ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+ngx_int_t ngx_http_registry_fs_exists(ngx_http_registry_op_t *op,
+    const char *path);
+
+/* *len: how much fits, and on return how much there was, at most that */
+
+ngx_int_t ngx_http_registry_fs_read(ngx_http_registry_op_t *op,
+    const char *path, void *buf, size_t *len);
+
+ngx_int_t ngx_http_registry_fs_write(ngx_http_registry_op_t *op, ngx_fd_t fd,
+    const char *path, const void *data, size_t len);
+
+/* the directory of a path and those above it, each new one durable */
+
+ngx_int_t ngx_http_registry_fs_mkdirs(ngx_http_registry_op_t *op,
+    const char *path);
+
+/* the directory that holds the path: its entries reach the disk */
+
+ngx_int_t ngx_http_registry_fs_sync_parent(ngx_http_registry_op_t *op,
+    const char *path);
+
+/*
+ * Moves a file that is on the disk already to its final name, durably, and
+ * across file systems if it must.  The source is gone afterwards, unless
+ * that failed.
+ */
+
+ngx_int_t ngx_http_registry_fs_publish(ngx_http_registry_op_t *op,
+    const char *from, const char *to);
+
+/* a whole file under its final name, durably, or nothing */
+
+ngx_int_t ngx_http_registry_fs_put(ngx_http_registry_op_t *op,
+    const char *path, const void *data, size_t len);
+
+/* NGX_DECLINED for a link that is not there or holds no digest */
+
+ngx_int_t ngx_http_registry_fs_read_link(ngx_http_registry_op_t *op,
+    const char *path, registry_digest_t *digest);
+
+ngx_int_t ngx_http_registry_fs_put_link(ngx_http_registry_op_t *op,
+    const char *path, const registry_digest_t *digest);
+
+ngx_int_t ngx_http_registry_fs_unlink(ngx_http_registry_op_t *op,
+    const char *path);
+
+/* takes a directory away at once, then removes it with all in it */
+
+ngx_int_t ngx_http_registry_fs_discard(ngx_http_registry_op_t *op,
+    const char *path);
+
+ngx_int_t ngx_http_registry_fs_remove_tree(ngx_http_registry_op_t *op,
+    const char *path);
+
+
+/* the operations of upload sessions */
+
+ngx_int_t ngx_http_registry_fs_upload_create(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_upload_open(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_upload_save(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_upload_delete(ngx_http_registry_op_t *op);
+ngx_msec_t ngx_http_registry_fs_expire(ngx_http_registry_store_t *store);
+
+
+/* the operations that list */
+
+ngx_int_t ngx_http_registry_fs_tags(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_catalog(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op);
+
+/*
+ * The repositories that have such a directory of their own ("_manifests"),
+ * as ngx_http_registry_fs_readdir(), into op->list.
+ */
+
+ngx_int_t ngx_http_registry_fs_repositories(ngx_http_registry_op_t *op,
+    const char *marker);
+
+/*
+ * The names in a directory that sort after "last", in order, at most limit;
+ * list->next is set if there are more.  NGX_DECLINED without a directory.
+ */
+
+ngx_int_t ngx_http_registry_fs_readdir(ngx_http_registry_op_t *op,
+    const char *path, const char *last, ngx_uint_t limit,
+    ngx_http_registry_list_t *list);
+
+/* the name of a referrer's file, "sha256-<hex>"; buf of REGISTRY_DIGEST_MAX */
+
+const char *ngx_http_registry_fs_referrer(const registry_digest_t *digest,
+    char *buf);
+
+
+#endif /* NGX_HTTP_REGISTRY_FS_H */

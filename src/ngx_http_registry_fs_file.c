@@ -1,0 +1,578 @@
+
+/*
+ * Files of the file system driver: paths, reading, and publishing, which is
+ * to write to a temporary name, fsync, rename, and fsync the directory.
+ */
+
+
+#include "ngx_http_registry_fs.h"
+
+#include <ftw.h>
+#include <sys/random.h>
+
+
+#define NGX_HTTP_REGISTRY_FS_COPY  (1024 * 1024)
+
+
+static ngx_int_t ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op,
+    const char *dir, ngx_http_registry_path_t *path);
+static ngx_int_t ngx_http_registry_fs_temp(ngx_http_registry_op_t *op,
+    const char *dir, ngx_http_registry_path_t *path, ngx_fd_t *fd);
+static ngx_int_t ngx_http_registry_fs_copy(ngx_http_registry_op_t *op,
+    const char *from, const char *to);
+static ngx_int_t ngx_http_registry_fs_copy_bytes(ngx_http_registry_op_t *op,
+    ngx_fd_t in, const char *from, ngx_fd_t out, const char *to);
+static int ngx_http_registry_fs_remove(const char *path,
+    const struct stat *sb, int type, struct FTW *ftw);
+
+
+ngx_int_t
+ngx_http_registry_fs_failed(ngx_http_registry_op_t *op, const char *call,
+    const char *path)
+{
+    op->err = ngx_errno;
+    op->call = call;
+
+    (void) ngx_cpystrn((u_char *) op->path, (u_char *) path,
+                       sizeof(op->path));
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const char *fmt, ...)
+{
+    int      n;
+    size_t   len;
+    va_list  args;
+
+    len = op->store->path.len;
+
+    if (len + sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") > sizeof(path->data)) {
+        ngx_set_errno(NGX_ENAMETOOLONG);
+        return ngx_http_registry_fs_failed(op, "path", fmt);
+    }
+
+    ngx_memcpy(path->data, op->store->path.data, len);
+    ngx_memcpy(path->data + len, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
+               sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
+    len += sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1;
+
+    va_start(args, fmt);
+    n = vsnprintf(path->data + len, sizeof(path->data) - len, fmt, args);
+    va_end(args);
+
+    if (n < 0 || (size_t) n >= sizeof(path->data) - len) {
+        ngx_set_errno(NGX_ENAMETOOLONG);
+        return ngx_http_registry_fs_failed(op, "path", fmt);
+    }
+
+    path->len = len + n;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_exists(ngx_http_registry_op_t *op, const char *path)
+{
+    if (access(path, F_OK) == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_registry_fs_failed(op, "access()", path);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_read(ngx_http_registry_op_t *op, const char *path,
+    void *buf, size_t *len)
+{
+    size_t     size;
+    ssize_t    n;
+    ngx_fd_t   fd;
+    ngx_int_t  rc;
+
+    fd = open(path, O_RDONLY|O_CLOEXEC);
+
+    if (fd == NGX_INVALID_FILE) {
+        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+            return NGX_DECLINED;
+        }
+
+        return ngx_http_registry_fs_failed(op, "open()", path);
+    }
+
+    size = 0;
+    rc = NGX_OK;
+
+    while (size < *len) {
+        n = read(fd, (u_char *) buf + size, *len - size);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        if (n == -1) {
+            rc = ngx_http_registry_fs_failed(op, "read()", path);
+            break;
+        }
+
+        if (n == 0) {
+            break;
+        }
+
+        size += n;
+    }
+
+    (void) close(fd);
+
+    *len = size;
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_write(ngx_http_registry_op_t *op, ngx_fd_t fd,
+    const char *path, const void *data, size_t len)
+{
+    ssize_t        n;
+    const u_char  *p;
+
+    p = data;
+
+    while (len) {
+        n = write(fd, p, len);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        if (n == -1) {
+            return ngx_http_registry_fs_failed(op, "write()", path);
+        }
+
+        p += n;
+        len -= n;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_mkdirs(ngx_http_registry_op_t *op, const char *path)
+{
+    char                      *p;
+    size_t                     len;
+    ngx_int_t                  rc;
+    ngx_http_registry_path_t   dir;
+
+    len = strlen(path);
+
+    if (len >= sizeof(dir.data)) {
+        ngx_set_errno(NGX_ENAMETOOLONG);
+        return ngx_http_registry_fs_failed(op, "mkdir()", path);
+    }
+
+    ngx_memcpy(dir.data, path, len + 1);
+
+    for (p = dir.data + op->store->path.len; /* void */ ; p++) {
+
+        p = strchr(p, '/');
+
+        if (p == NULL) {
+            return NGX_OK;
+        }
+
+        *p = '\0';
+
+        if (mkdir(dir.data, 0755) == 0) {
+            rc = ngx_http_registry_fs_sync_parent(op, dir.data);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+        } else if (ngx_errno != NGX_EEXIST) {
+            return ngx_http_registry_fs_failed(op, "mkdir()", dir.data);
+        }
+
+        *p = '/';
+    }
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_sync_parent(ngx_http_registry_op_t *op,
+    const char *path)
+{
+    ngx_fd_t                  fd;
+    ngx_int_t                 rc;
+    const char               *p;
+    ngx_http_registry_path_t  dir;
+
+    p = strrchr(path, '/');
+
+    dir.len = p - path;
+    ngx_memcpy(dir.data, path, dir.len);
+    dir.data[dir.len] = '\0';
+
+    fd = open(dir.data, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+
+    if (fd == NGX_INVALID_FILE) {
+        return ngx_http_registry_fs_failed(op, "open()", dir.data);
+    }
+
+    rc = NGX_OK;
+
+    /* some network file systems refuse it: nothing more can be done there */
+
+    if (fsync(fd) == -1 && ngx_errno != NGX_EINVAL) {
+        rc = ngx_http_registry_fs_failed(op, "fsync()", dir.data);
+    }
+
+    (void) close(fd);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
+    const char *to)
+{
+    if (rename(from, to) == 0) {
+        return ngx_http_registry_fs_sync_parent(op, to);
+    }
+
+    if (ngx_errno == NGX_ENOENT) {
+
+        if (ngx_http_registry_fs_mkdirs(op, to) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (rename(from, to) == 0) {
+            return ngx_http_registry_fs_sync_parent(op, to);
+        }
+    }
+
+    if (ngx_errno == NGX_EXDEV) {
+        return ngx_http_registry_fs_copy(op, from, to);
+    }
+
+    return ngx_http_registry_fs_failed(op, "rename()", to);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_put(ngx_http_registry_op_t *op, const char *path,
+    const void *data, size_t len)
+{
+    ngx_fd_t                  fd;
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  dir, temp;
+
+    rc = ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_temp(op, dir.data, &temp, &fd);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_write(op, fd, temp.data, data, len);
+
+    if (rc == NGX_OK && fsync(fd) == -1) {
+        rc = ngx_http_registry_fs_failed(op, "fsync()", temp.data);
+    }
+
+    if (close(fd) == -1 && rc == NGX_OK) {
+        rc = ngx_http_registry_fs_failed(op, "close()", temp.data);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_registry_fs_publish(op, temp.data, path);
+    }
+
+    if (rc != NGX_OK) {
+        (void) unlink(temp.data);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_read_link(ngx_http_registry_op_t *op, const char *path,
+    registry_digest_t *digest)
+{
+    char            buf[REGISTRY_DIGEST_MAX + 16];
+    size_t          len;
+    ngx_int_t       rc;
+    registry_str_t  text;
+
+    len = sizeof(buf);
+
+    rc = ngx_http_registry_fs_read(op, path, buf, &len);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    while (len && (buf[len - 1] == '\n' || buf[len - 1] == ' ')) {
+        len--;
+    }
+
+    text.data = buf;
+    text.len = len;
+
+    /* what another program left half written is as good as not there */
+
+    if (registry_digest_parse(text, digest) != REGISTRY_OK) {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_put_link(ngx_http_registry_op_t *op, const char *path,
+    const registry_digest_t *digest)
+{
+    return ngx_http_registry_fs_put(op, path, digest->text, digest->len);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_unlink(ngx_http_registry_op_t *op, const char *path)
+{
+    if (unlink(path) == 0) {
+        return ngx_http_registry_fs_sync_parent(op, path);
+    }
+
+    if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_registry_fs_failed(op, "unlink()", path);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_discard(ngx_http_registry_op_t *op, const char *path)
+{
+    ngx_http_registry_path_t  dir, temp;
+
+    if (ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_registry_fs_temp_name(op, dir.data, &temp) != NGX_OK
+        || ngx_http_registry_fs_mkdirs(op, temp.data) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (rename(path, temp.data) == -1) {
+        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+            return NGX_DECLINED;
+        }
+
+        return ngx_http_registry_fs_failed(op, "rename()", path);
+    }
+
+    if (ngx_http_registry_fs_sync_parent(op, path) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_registry_fs_remove_tree(op, temp.data);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_remove_tree(ngx_http_registry_op_t *op, const char *path)
+{
+    if (nftw(path, ngx_http_registry_fs_remove, 8, FTW_DEPTH|FTW_PHYS) == -1
+        && ngx_errno != NGX_ENOENT)
+    {
+        return ngx_http_registry_fs_failed(op, "remove()", path);
+    }
+
+    return NGX_OK;
+}
+
+
+static int
+ngx_http_registry_fs_remove(const char *path, const struct stat *sb, int type,
+    struct FTW *ftw)
+{
+    /* what somebody else removed meanwhile is removed */
+
+    if (remove(path) == -1 && ngx_errno != NGX_ENOENT) {
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op, const char *dir,
+    ngx_http_registry_path_t *path)
+{
+    int            n;
+    unsigned char  random[REGISTRY_UPLOAD_RANDOM_LEN];
+    char           id[REGISTRY_UPLOAD_ID_LEN];
+
+    if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+        return ngx_http_registry_fs_failed(op, "getrandom()", dir);
+    }
+
+    registry_upload_id(random, id);
+
+    n = snprintf(path->data, sizeof(path->data), "%s/.%.*s", dir,
+                 (int) sizeof(id), id);
+
+    if (n < 0 || (size_t) n >= sizeof(path->data)) {
+        ngx_set_errno(NGX_ENAMETOOLONG);
+        return ngx_http_registry_fs_failed(op, "open()", dir);
+    }
+
+    path->len = n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_temp(ngx_http_registry_op_t *op, const char *dir,
+    ngx_http_registry_path_t *path, ngx_fd_t *fd)
+{
+    if (ngx_http_registry_fs_temp_name(op, dir, path) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    *fd = open(path->data, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644);
+
+    if (*fd == NGX_INVALID_FILE && ngx_errno == NGX_ENOENT) {
+
+        if (ngx_http_registry_fs_mkdirs(op, path->data) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        *fd = open(path->data, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644);
+    }
+
+    if (*fd == NGX_INVALID_FILE) {
+        return ngx_http_registry_fs_failed(op, "open()", path->data);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_copy(ngx_http_registry_op_t *op, const char *from,
+    const char *to)
+{
+    ngx_fd_t                  in, out;
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  dir, temp;
+
+    dir.len = strrchr(to, '/') - to;
+    ngx_memcpy(dir.data, to, dir.len);
+    dir.data[dir.len] = '\0';
+
+    in = open(from, O_RDONLY|O_CLOEXEC);
+
+    if (in == NGX_INVALID_FILE) {
+        return ngx_http_registry_fs_failed(op, "open()", from);
+    }
+
+    rc = ngx_http_registry_fs_temp(op, dir.data, &temp, &out);
+
+    if (rc != NGX_OK) {
+        (void) close(in);
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_copy_bytes(op, in, from, out, temp.data);
+
+    (void) close(in);
+
+    if (rc == NGX_OK && fsync(out) == -1) {
+        rc = ngx_http_registry_fs_failed(op, "fsync()", temp.data);
+    }
+
+    if (close(out) == -1 && rc == NGX_OK) {
+        rc = ngx_http_registry_fs_failed(op, "close()", temp.data);
+    }
+
+    if (rc == NGX_OK && rename(temp.data, to) == -1) {
+        rc = ngx_http_registry_fs_failed(op, "rename()", to);
+    }
+
+    if (rc != NGX_OK) {
+        (void) unlink(temp.data);
+        return rc;
+    }
+
+    (void) unlink(from);
+
+    return ngx_http_registry_fs_sync_parent(op, to);
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_copy_bytes(ngx_http_registry_op_t *op, ngx_fd_t in,
+    const char *from, ngx_fd_t out, const char *to)
+{
+    u_char     *buf;
+    ssize_t     n;
+    ngx_int_t   rc;
+
+    buf = malloc(NGX_HTTP_REGISTRY_FS_COPY);
+    if (buf == NULL) {
+        return ngx_http_registry_fs_failed(op, "malloc()", to);
+    }
+
+    for ( ;; ) {
+        n = read(in, buf, NGX_HTTP_REGISTRY_FS_COPY);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        if (n == -1) {
+            rc = ngx_http_registry_fs_failed(op, "read()", from);
+            break;
+        }
+
+        if (n == 0) {
+            rc = NGX_OK;
+            break;
+        }
+
+        rc = ngx_http_registry_fs_write(op, out, to, buf, n);
+
+        if (rc != NGX_OK) {
+            break;
+        }
+    }
+
+    free(buf);
+
+    return rc;
+}

@@ -1,0 +1,530 @@
+
+/*
+ * Upload sessions of the file system driver, under the repository's
+ * _uploads: "data", the bytes; "startedat", for Distribution's own purge;
+ * "hashstate", how far the session stands and the hash up to there.  Bytes
+ * beyond that were never acknowledged.
+ */
+
+
+#include "ngx_http_registry_fs.h"
+
+
+#define NGX_HTTP_REGISTRY_FS_HASH_BUF    (1024 * 1024)
+
+/* one round of expire(): repositories, and when the next one is due */
+#define NGX_HTTP_REGISTRY_FS_PAGE        256
+#define NGX_HTTP_REGISTRY_FS_NEXT_ROUND  50         /* milliseconds */
+#define NGX_HTTP_REGISTRY_FS_NEXT_WALK   (60 * 1000)
+#define NGX_HTTP_REGISTRY_FS_TMP_VALID   3600       /* seconds */
+
+
+static ngx_int_t ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const char *file);
+static ngx_int_t ngx_http_registry_fs_upload_state(
+    ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_upload_verify(
+    ngx_http_registry_op_t *op, const char *path);
+static void ngx_http_registry_fs_expire_dir(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, time_t before);
+static void ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
+    const char *dir, const char *name, time_t before);
+
+
+ngx_int_t
+ngx_http_registry_fs_upload_create(ngx_http_registry_op_t *op)
+{
+    int                       n;
+    char                      text[sizeof("2026-01-01T00:00:00Z")];
+    time_t                    now;
+    ngx_fd_t                  fd;
+    ngx_int_t                 rc;
+    struct tm                 tm;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
+                                   op->name, op->upload);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (mkdir(path.data, 0755) == -1) {
+
+        if (ngx_errno != NGX_ENOENT) {
+            return ngx_http_registry_fs_failed(op, "mkdir()", path.data);
+        }
+
+        rc = ngx_http_registry_fs_mkdirs(op, path.data);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (mkdir(path.data, 0755) == -1) {
+            return ngx_http_registry_fs_failed(op, "mkdir()", path.data);
+        }
+    }
+
+    now = time(NULL);
+    (void) gmtime_r(&now, &tm);
+
+    n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+    rc = ngx_http_registry_fs_upload_path(op, &path, "startedat");
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    fd = open(path.data, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644);
+
+    if (fd == NGX_INVALID_FILE) {
+        return ngx_http_registry_fs_failed(op, "open()", path.data);
+    }
+
+    rc = ngx_http_registry_fs_write(op, fd, path.data, text, n);
+
+    (void) close(fd);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_upload_path(op, &path, "data");
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    fd = open(path.data, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644);
+
+    if (fd == NGX_INVALID_FILE) {
+        return ngx_http_registry_fs_failed(op, "open()", path.data);
+    }
+
+    (void) close(fd);
+
+    return ngx_http_registry_fs_upload_save(op);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_upload_open(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_file_info_t           fi;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_upload_path(op, &path, "data");
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    op->fd = open(path.data, O_RDWR|O_CLOEXEC);
+
+    if (op->fd == NGX_INVALID_FILE) {
+        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+            return NGX_DECLINED;
+        }
+
+        return ngx_http_registry_fs_failed(op, "open()", path.data);
+    }
+
+    if (op->exclusive && flock(op->fd, LOCK_EX|LOCK_NB) == -1) {
+        if (ngx_errno == NGX_EAGAIN) {
+            return NGX_BUSY;
+        }
+
+        return ngx_http_registry_fs_failed(op, "flock()", path.data);
+    }
+
+    /* the state is read under the lock: its last owner has written it */
+
+    rc = ngx_http_registry_fs_upload_state(op);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_fd_info(op->fd, &fi) == NGX_FILE_ERROR) {
+        return ngx_http_registry_fs_failed(op, "fstat()", path.data);
+    }
+
+    /* a power failure may have taken bytes that were not on the disk yet */
+
+    if ((uint64_t) ngx_file_size(&fi) < op->hash.length) {
+        return NGX_DECLINED;
+    }
+
+    if (!op->exclusive) {
+        return NGX_OK;
+    }
+
+    if ((uint64_t) ngx_file_size(&fi) > op->hash.length
+        && ftruncate(op->fd, op->hash.length) == -1)
+    {
+        return ngx_http_registry_fs_failed(op, "ftruncate()", path.data);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_upload_state(ngx_http_registry_op_t *op)
+{
+    char                      buf[REGISTRY_HASH_STATE_MAX];
+    size_t                    len;
+    ngx_int_t                 rc;
+    registry_str_t            state;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_upload_path(op, &path, "hashstate");
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    len = sizeof(buf);
+
+    rc = ngx_http_registry_fs_read(op, path.data, buf, &len);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    state.data = buf;
+    state.len = len;
+
+    /* somebody else's session, or one cut short by a power failure */
+
+    if (registry_hash_import(state, &op->hash) != REGISTRY_OK) {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/* a rename, so that a reader sees this state or the one before */
+
+ngx_int_t
+ngx_http_registry_fs_upload_save(ngx_http_registry_op_t *op)
+{
+    char                      buf[REGISTRY_HASH_STATE_MAX];
+    size_t                    len;
+    ngx_fd_t                  fd;
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path, temp;
+
+    rc = ngx_http_registry_fs_upload_path(op, &path, "hashstate");
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_upload_path(op, &temp, "hashstate.new");
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    len = registry_hash_export(&op->hash, buf);
+
+    fd = open(temp.data, O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC, 0644);
+
+    if (fd == NGX_INVALID_FILE) {
+        return ngx_http_registry_fs_failed(op, "open()", temp.data);
+    }
+
+    rc = ngx_http_registry_fs_write(op, fd, temp.data, buf, len);
+
+    (void) close(fd);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (rename(temp.data, path.data) == -1) {
+        return ngx_http_registry_fs_failed(op, "rename()", path.data);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path, to;
+
+    rc = ngx_http_registry_fs_upload_path(op, &path, "data");
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_upload_verify(op, path.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (fsync(op->fd) == -1) {
+        return ngx_http_registry_fs_failed(op, "fsync()", path.data);
+    }
+
+    rc = ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_BLOB,
+                                   ngx_http_registry_fs_digest3(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_publish(op, path.data, to.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_LAYER,
+                                   op->name,
+                                   ngx_http_registry_fs_digest(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_put_link(op, to.data, &op->digest);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* what is left of the session is not worth a failed push */
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
+                                   op->name, op->upload);
+    if (rc == NGX_OK) {
+        (void) ngx_http_registry_fs_remove_tree(op, path.data);
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_ABORT if the session's bytes are not what the digest says */
+
+static ngx_int_t
+ngx_http_registry_fs_upload_verify(ngx_http_registry_op_t *op,
+    const char *path)
+{
+    off_t              offset;
+    u_char            *buf;
+    ssize_t            n;
+    ngx_int_t          rc;
+    registry_hash_t    hash;
+    registry_digest_t  digest;
+
+    if (op->hash.algorithm == op->digest.algorithm) {
+        hash = op->hash;
+        registry_hash_final(&hash, &digest);
+
+        return registry_digest_equal(&digest, &op->digest) ? NGX_OK
+                                                           : NGX_ABORT;
+    }
+
+    /* the digest came with the last request, in another algorithm */
+
+    buf = malloc(NGX_HTTP_REGISTRY_FS_HASH_BUF);
+    if (buf == NULL) {
+        return ngx_http_registry_fs_failed(op, "malloc()", path);
+    }
+
+    registry_hash_init(&hash, op->digest.algorithm);
+
+    rc = NGX_OK;
+    offset = 0;
+
+    for ( ;; ) {
+        n = pread(op->fd, buf, NGX_HTTP_REGISTRY_FS_HASH_BUF, offset);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        if (n == -1) {
+            rc = ngx_http_registry_fs_failed(op, "pread()", path);
+            break;
+        }
+
+        if (n == 0) {
+            break;
+        }
+
+        registry_hash_update(&hash, buf, n);
+        offset += n;
+    }
+
+    free(buf);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    registry_hash_final(&hash, &digest);
+
+    return registry_digest_equal(&digest, &op->digest) ? NGX_OK : NGX_ABORT;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_upload_delete(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
+                                   op->name, op->upload);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_registry_fs_discard(op, path.data);
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const char *file)
+{
+    return ngx_http_registry_fs_path(op, path,
+                                     NGX_HTTP_REGISTRY_FS_UPLOAD "/%s",
+                                     op->name, op->upload, file);
+}
+
+
+/*
+ * Runs in the cache manager process, where nothing else waits for it.  A
+ * round looks at a page of repositories, and the next one goes on from there.
+ */
+
+ngx_msec_t
+ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
+{
+    char                      *p;
+    time_t                     now;
+    ngx_str_t                  last;
+    ngx_uint_t                 i;
+    ngx_msec_t                 next;
+    ngx_http_registry_op_t    *op;
+    ngx_http_registry_path_t   path;
+
+    last.data = (u_char *) store->cursor;
+    last.len = ngx_strlen(store->cursor);
+
+    op = ngx_http_registry_op_create(store, NGX_HTTP_REGISTRY_OP_CATALOG,
+                                     &last, ngx_cycle->log);
+    if (op == NULL) {
+        return NGX_HTTP_REGISTRY_FS_NEXT_WALK;
+    }
+
+    now = ngx_time();
+    next = NGX_HTTP_REGISTRY_FS_NEXT_WALK;
+
+    op->last = op->name;
+    op->limit = NGX_HTTP_REGISTRY_FS_PAGE;
+
+    if (ngx_http_registry_fs_repositories(op, "_uploads") == NGX_OK) {
+
+        p = op->list.start;
+
+        for (i = 0; i < op->list.n; i++) {
+
+            if (ngx_http_registry_fs_path(op, &path,
+                                          NGX_HTTP_REGISTRY_FS_UPLOADS, p)
+                == NGX_OK)
+            {
+                ngx_http_registry_fs_expire_dir(op, &path,
+                                                now - store->upload_expires);
+            }
+
+            p += ngx_strlen(p) + 1;
+        }
+
+        if (op->list.next[0]) {
+            next = NGX_HTTP_REGISTRY_FS_NEXT_ROUND;
+        }
+    }
+
+    ngx_memcpy(store->cursor, op->list.next, sizeof(store->cursor));
+
+    if (ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TMP)
+        == NGX_OK)
+    {
+        ngx_http_registry_fs_expire_dir(op, &path,
+                                        now - NGX_HTTP_REGISTRY_FS_TMP_VALID);
+    }
+
+    ngx_http_registry_op_free(op);
+
+    return next;
+}
+
+
+/* removes the entries of a directory that nobody touched for some time */
+
+static void
+ngx_http_registry_fs_expire_dir(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, time_t before)
+{
+    char                      *p;
+    ngx_uint_t                 i;
+    ngx_http_registry_list_t   list;
+
+    ngx_memzero(&list, sizeof(ngx_http_registry_list_t));
+
+    do {
+        free(list.start);
+        list.start = NULL;
+
+        if (ngx_http_registry_fs_readdir(op, path->data, list.next,
+                                         NGX_HTTP_REGISTRY_FS_PAGE, &list)
+            != NGX_OK)
+        {
+            break;
+        }
+
+        p = list.start;
+
+        for (i = 0; i < list.n; i++) {
+            ngx_http_registry_fs_expire_entry(op, path->data, p, before);
+            p += ngx_strlen(p) + 1;
+        }
+
+    } while (list.next[0]);
+
+    free(list.start);
+}
+
+
+static void
+ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
+    const char *dir, const char *name, time_t before)
+{
+    struct stat               sb;
+    ngx_http_registry_path_t  entry, data;
+
+    if (snprintf(entry.data, sizeof(entry.data), "%s/%s", dir, name)
+        >= (int) sizeof(entry.data)
+        || snprintf(data.data, sizeof(data.data), "%s/%s/data", dir, name)
+           >= (int) sizeof(data.data))
+    {
+        return;
+    }
+
+    /* of a session: when its last byte came */
+
+    if (stat(data.data, &sb) == -1 && lstat(entry.data, &sb) == -1) {
+        return;
+    }
+
+    if (sb.st_mtime > before) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
+                  "registry: removing abandoned \"%s\"", entry.data);
+
+    if (ngx_http_registry_fs_remove_tree(op, entry.data) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, op->err,
+                      "%s \"%s\" failed", op->call, op->path);
+    }
+}

@@ -1,0 +1,778 @@
+
+/*
+ * The life of a request: which endpoint it means, whether the location
+ * permits it, the loop that runs its steps, and what answers have in common.
+ */
+
+
+#include "ngx_http_registry.h"
+
+
+#define NGX_HTTP_REGISTRY_READ  (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+
+static void ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_route(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_base(ngx_http_registry_ctx_t *ctx);
+static ngx_uint_t ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
+    const ngx_http_registry_method_t *method);
+static ngx_int_t ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_run(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx);
+static void ngx_http_registry_wake(void *data);
+static void ngx_http_registry_cleanup(void *data);
+
+
+/* each list ends with a method of 0 */
+
+static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
+
+    [REGISTRY_ENDPOINT_BASE] = {
+        { NGX_HTTP_REGISTRY_READ, ngx_http_registry_base,
+          ngx_string("check"),
+          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PULL }
+    },
+
+    [REGISTRY_ENDPOINT_CATALOG] = {
+        { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_catalog,
+          ngx_string("list_catalog"),
+          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_CATALOG }
+    },
+
+    [REGISTRY_ENDPOINT_TAGS] = {
+        { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_tags,
+          ngx_string("list_tags"),
+          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_PULL }
+    },
+
+    [REGISTRY_ENDPOINT_MANIFEST] = {
+        { NGX_HTTP_REGISTRY_READ, ngx_http_registry_pull_manifest,
+          ngx_string("pull_manifest"),
+          NGX_HTTP_REGISTRY_COUNT_PULL_MANIFEST, NGX_HTTP_REGISTRY_MAY_PULL },
+        { NGX_HTTP_PUT, ngx_http_registry_push_manifest,
+          ngx_string("push_manifest"),
+          NGX_HTTP_REGISTRY_COUNT_PUSH_MANIFEST, NGX_HTTP_REGISTRY_MAY_PUSH },
+        { NGX_HTTP_DELETE, ngx_http_registry_delete_manifest,
+          ngx_string("delete_manifest"),
+          NGX_HTTP_REGISTRY_COUNT_DELETE, NGX_HTTP_REGISTRY_MAY_DELETE }
+    },
+
+    [REGISTRY_ENDPOINT_REFERRERS] = {
+        { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_referrers,
+          ngx_string("list_referrers"),
+          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_PULL }
+    },
+
+    [REGISTRY_ENDPOINT_BLOB] = {
+        { NGX_HTTP_REGISTRY_READ, ngx_http_registry_pull_blob,
+          ngx_string("pull_blob"),
+          NGX_HTTP_REGISTRY_COUNT_PULL_BLOB, NGX_HTTP_REGISTRY_MAY_PULL },
+        { NGX_HTTP_DELETE, ngx_http_registry_delete_blob,
+          ngx_string("delete_blob"),
+          NGX_HTTP_REGISTRY_COUNT_DELETE, NGX_HTTP_REGISTRY_MAY_DELETE }
+    },
+
+    [REGISTRY_ENDPOINT_UPLOADS] = {
+        { NGX_HTTP_POST, ngx_http_registry_start_upload,
+          ngx_string("push_blob"),
+          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
+    },
+
+    [REGISTRY_ENDPOINT_UPLOAD] = {
+        { NGX_HTTP_REGISTRY_READ, ngx_http_registry_upload_status,
+          ngx_string("push_blob"),
+          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
+        { NGX_HTTP_PATCH, ngx_http_registry_append_upload,
+          ngx_string("push_blob"),
+          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
+        { NGX_HTTP_PUT, ngx_http_registry_finish_upload,
+          ngx_string("push_blob"),
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH },
+        { NGX_HTTP_DELETE, ngx_http_registry_cancel_upload,
+          ngx_string("push_blob"),
+          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
+    }
+};
+
+
+/*
+ * In the place of Content-Encoding, and not among the headers: gzip, gunzip,
+ * charset and the like then leave the bytes alone.
+ */
+
+ngx_table_elt_t  ngx_http_registry_identity = {
+    .hash = 0,
+    .key = ngx_string("Content-Encoding"),
+    .value = ngx_string("identity")
+};
+
+
+static const struct {
+    ngx_uint_t  method;
+    ngx_str_t   name;
+} ngx_http_registry_methods[] = {
+    { NGX_HTTP_GET, ngx_string("GET") },
+    { NGX_HTTP_HEAD, ngx_string("HEAD") },
+    { NGX_HTTP_POST, ngx_string("POST") },
+    { NGX_HTTP_PUT, ngx_string("PUT") },
+    { NGX_HTTP_PATCH, ngx_string("PATCH") },
+    { NGX_HTTP_DELETE, ngx_string("DELETE") }
+};
+
+
+ngx_int_t
+ngx_http_registry_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_ctx_t  *ctx;
+
+    ctx = ngx_http_registry_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
+    ctx->step = ngx_http_registry_route;
+
+    rc = ngx_http_registry_run(ctx);
+
+    if (rc == NGX_AGAIN) {
+        r->main->count++;
+        return NGX_DONE;
+    }
+
+    return ctx->rc;
+}
+
+
+ngx_http_registry_ctx_t *
+ngx_http_registry_ctx(ngx_http_request_t *r)
+{
+    ngx_http_cleanup_t       *cln;
+    ngx_http_registry_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_registry_module);
+
+    if (ctx == NULL) {
+        ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_registry_ctx_t));
+        if (ctx == NULL) {
+            return NULL;
+        }
+
+        /* filter_finalize and internal redirects forget r->ctx, not this */
+
+        cln = ngx_http_cleanup_add(r, 0);
+        if (cln == NULL) {
+            return NULL;
+        }
+
+        cln->handler = ngx_http_registry_cleanup;
+        cln->data = ctx;
+
+        ctx->request = r;
+        ctx->upload.fd = NGX_INVALID_FILE;
+
+        ngx_http_set_ctx(r, ctx, ngx_http_registry_module);
+    }
+
+    /* a variable may have been asked for before a rewrite */
+
+    if (ctx->uri.data != r->uri.data || ctx->uri.len != r->uri.len) {
+        ctx->uri = r->uri;
+        ngx_http_registry_parse(ctx);
+    }
+
+    return ctx;
+}
+
+
+static void
+ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx)
+{
+    registry_str_t                     path;
+    const ngx_http_registry_method_t  *method;
+
+    path.data = (const char *) ctx->uri.data;
+    path.len = ctx->uri.len;
+
+    ctx->route_error = registry_route_parse(path, &ctx->route);
+
+    ctx->name.data = (u_char *) ctx->route.name.data;
+    ctx->name.len = ctx->route.name.len;
+    ctx->reference.data = (u_char *) ctx->route.reference.data;
+    ctx->reference.len = ctx->route.reference.len;
+
+    ctx->method = NULL;
+    ctx->digest.len = 0;
+
+    if (ctx->route_error != REGISTRY_ERROR_NONE) {
+        return;
+    }
+
+    method = ngx_http_registry_endpoints[ctx->route.endpoint];
+
+    for ( /* void */ ; method->methods; method++) {
+        if (method->methods & ctx->request->method) {
+            ctx->method = method;
+            break;
+        }
+    }
+
+    if (ctx->route.by_digest) {
+        ctx->digest = ctx->route.digest;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ngx_http_registry_namespace_unknown(r)) {
+        return ngx_http_registry_fail(ctx, REGISTRY_NAME_UNKNOWN,
+                                    "this registry does not serve that one");
+    }
+
+    if (ctx->route_error == REGISTRY_UNSUPPORTED_OPERATION) {
+        return ngx_http_registry_fail_status(ctx, ctx->route_error,
+                                             "no such endpoint",
+                                             NGX_HTTP_NOT_FOUND);
+    }
+
+    if (ctx->route_error != REGISTRY_ERROR_NONE) {
+        ngx_http_registry_detail(ctx, ctx->reference.len
+                                 && ctx->route_error != REGISTRY_NAME_INVALID
+                                      ? ctx->reference.data : ctx->name.data,
+                                 ctx->reference.len
+                                 && ctx->route_error != REGISTRY_NAME_INVALID
+                                      ? ctx->reference.len : ctx->name.len);
+
+        return ngx_http_registry_fail(ctx, ctx->route_error, NULL);
+    }
+
+    if (ctx->method == NULL || !ngx_http_registry_permits(ctx, ctx->method)) {
+        return ngx_http_registry_not_allowed(ctx);
+    }
+
+    /* a subrequest has no body of its own, and nothing to answer a push to */
+
+    if (r != r->main && !(r->method & NGX_HTTP_REGISTRY_READ)) {
+        return ngx_http_registry_not_allowed(ctx);
+    }
+
+    ngx_http_registry_count(ngx_http_registry_zone(r), ctx->method->count);
+
+    ctx->step = ctx->method->step;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
+    const ngx_http_registry_method_t *method)
+{
+    switch (method->needs) {
+
+    case NGX_HTTP_REGISTRY_MAY_PUSH:
+        return ctx->conf->push;
+
+    case NGX_HTTP_REGISTRY_MAY_DELETE:
+        return ctx->conf->delete;
+
+    case NGX_HTTP_REGISTRY_MAY_CATALOG:
+        return ctx->conf->catalog;
+
+    default:
+        return 1;
+    }
+}
+
+
+/* RFC 9110, section 15.5.6: 405 comes with Allow */
+
+static ngx_int_t
+ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx)
+{
+    u_char                             buf[64], *p;
+    ngx_str_t                          allow;
+    ngx_uint_t                         i, methods;
+    const ngx_http_registry_method_t  *method;
+
+    methods = 0;
+    method = ngx_http_registry_endpoints[ctx->route.endpoint];
+
+    for ( /* void */ ; method->methods; method++) {
+        if (ngx_http_registry_permits(ctx, method)) {
+            methods |= method->methods;
+        }
+    }
+
+    p = buf;
+
+    for (i = 0;
+         i < sizeof(ngx_http_registry_methods)
+             / sizeof(ngx_http_registry_methods[0]);
+         i++)
+    {
+        if (methods & ngx_http_registry_methods[i].method) {
+            p = ngx_slprintf(p, buf + sizeof(buf), "%s%V",
+                             (p == buf) ? "" : ", ",
+                             &ngx_http_registry_methods[i].name);
+        }
+    }
+
+    allow.data = buf;
+    allow.len = p - buf;
+
+    if (ngx_http_registry_add_header(ctx->request, "Allow", &allow)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_registry_fail(ctx, REGISTRY_UNSUPPORTED_OPERATION, NULL);
+}
+
+
+static ngx_int_t
+ngx_http_registry_base(ngx_http_registry_ctx_t *ctx)
+{
+    static ngx_str_t  type = ngx_string("application/json");
+    static ngx_str_t  body = ngx_string("{}");
+
+    return ngx_http_registry_send_bytes(ctx, &type, &body);
+}
+
+
+/* NGX_AGAIN: a step waits; NGX_DONE: the request is over, with ctx->rc */
+
+static ngx_int_t
+ngx_http_registry_run(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    ctx->running = 1;
+
+    do {
+        rc = ctx->step(ctx);
+    } while (rc == NGX_OK);
+
+    ctx->running = 0;
+
+    if (rc == NGX_AGAIN || rc == NGX_DONE) {
+        return rc;
+    }
+
+    /* a body that is not read to its end takes the connection with it */
+
+    if (ctx->request->reading_body) {
+        ctx->request->keepalive = 0;
+    }
+
+    ctx->rc = rc;
+
+    return NGX_DONE;
+}
+
+
+void
+ngx_http_registry_resume(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    /* what a step waits for may end while it is being started */
+
+    if (ctx->running) {
+        return;
+    }
+
+    r = ctx->request;
+    c = r->connection;
+
+    if (ngx_http_registry_run(ctx) == NGX_DONE) {
+        ngx_http_finalize_request(r, ctx->rc);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+ngx_http_registry_op_t *
+ngx_http_registry_op(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_op_e kind)
+{
+    ngx_http_registry_op_t  *op;
+
+    op = ngx_http_registry_op_create(ctx->conf->store, kind, &ctx->name,
+                                     ctx->request->connection->log);
+    if (op == NULL) {
+        return NULL;
+    }
+
+    op->digest = ctx->digest;
+
+    if (ctx->upload.id.len) {
+        ngx_memcpy(op->upload, ctx->upload.id.data, REGISTRY_UPLOAD_ID_LEN);
+    }
+
+    op->task.handler = ngx_http_registry_wake;
+    op->task.data = ctx;
+
+    ctx->op = op;
+
+    return op;
+}
+
+
+ngx_int_t
+ngx_http_registry_run_op(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt next)
+{
+    ngx_int_t  rc;
+
+    ctx->step = next;
+
+    rc = ngx_http_registry_op_start(ctx->op);
+
+    return (rc == NGX_ERROR) ? ngx_http_registry_overloaded(ctx) : rc;
+}
+
+
+ngx_int_t
+ngx_http_registry_run_task(ngx_http_registry_ctx_t *ctx, ngx_uint_t thread,
+    ngx_http_registry_step_pt next)
+{
+    ngx_int_t  rc;
+
+    ctx->step = next;
+    ctx->task->handler = ngx_http_registry_wake;
+    ctx->task->data = ctx;
+
+    rc = ngx_http_registry_task_run(ctx->task,
+                                    thread ? ctx->conf->store->tp : NULL);
+
+    return (rc == NGX_ERROR) ? ngx_http_registry_overloaded(ctx) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx)
+{
+    return ngx_http_registry_fail(ctx, REGISTRY_UNAVAILABLE,
+                                  "too much is waiting for the store");
+}
+
+
+static void
+ngx_http_registry_wake(void *data)
+{
+    ngx_http_registry_ctx_t  *ctx = data;
+
+    ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
+
+    ngx_http_registry_resume(ctx);
+}
+
+
+void
+ngx_http_registry_end_op(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_op_free(ctx->op);
+    ctx->op = NULL;
+}
+
+
+ngx_int_t
+ngx_http_registry_op_result(ngx_http_registry_ctx_t *ctx,
+    registry_error_e unknown)
+{
+    ngx_int_t  rc;
+
+    switch (ctx->op->status) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        if (ctx->reference.len) {
+            ngx_http_registry_detail(ctx, ctx->reference.data,
+                                     ctx->reference.len);
+
+        } else {
+            ngx_http_registry_detail(ctx, ctx->name.data, ctx->name.len);
+        }
+
+        rc = ngx_http_registry_fail(ctx, unknown, NULL);
+        break;
+
+    case NGX_BUSY:
+        rc = ngx_http_registry_fail_status(ctx, REGISTRY_BLOB_UPLOAD_INVALID,
+                                  "another request is writing to this upload",
+                                  NGX_HTTP_CONFLICT);
+        break;
+
+    case NGX_ABORT:
+        ngx_http_registry_detail(ctx, ctx->digest.text, ctx->digest.len);
+        rc = ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID, NULL);
+        break;
+
+    default:
+        rc = ngx_http_registry_store_failed(ctx, ctx->op->err, ctx->op->call,
+                                            ctx->op->path);
+    }
+
+    ngx_http_registry_end_op(ctx);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_registry_store_failed(ngx_http_registry_ctx_t *ctx, ngx_err_t err,
+    const char *call, const char *path)
+{
+    ngx_uint_t  full, level;
+
+    full = (err == NGX_ENOSPC || err == EDQUOT);
+    level = full ? NGX_LOG_CRIT : NGX_LOG_ERR;
+
+    ngx_log_error(level, ctx->request->connection->log, err,
+                  "%s \"%s\" failed, registry_store \"%V\", "
+                  "repository \"%V\"",
+                  call, path, &ctx->conf->store->name, &ctx->name);
+
+    if (full) {
+        return ngx_http_registry_fail_status(ctx, REGISTRY_UNAVAILABLE,
+                                             "the store is full",
+                                             NGX_HTTP_INSUFFICIENT_STORAGE);
+    }
+
+    return ngx_http_registry_fail(ctx, REGISTRY_UNKNOWN,
+                                  "the store failed; the error log says how");
+}
+
+
+ngx_table_elt_t *
+ngx_http_registry_header_in(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == name->len
+                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_registry_add_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 0;
+
+    h->value.data = ngx_pstrdup(r->pool, value);
+    if (h->value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->value.len = value->len;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->hash = 1;
+
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+
+    return NGX_OK;
+}
+
+
+/* with an ETag, which nginx's own filters then test */
+
+ngx_int_t
+ngx_http_registry_add_digest(ngx_http_registry_ctx_t *ctx,
+    registry_digest_t *digest)
+{
+    ngx_str_t            value;
+    ngx_table_elt_t     *h;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    value.data = (u_char *) digest->text;
+    value.len = digest->len;
+
+    if (ngx_http_registry_add_header(r, "Docker-Content-Digest", &value)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!(r->method & NGX_HTTP_REGISTRY_READ)) {
+        return NGX_OK;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 0;
+
+    h->value.data = ngx_pnalloc(r->pool, digest->len + 2);
+    if (h->value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->value.len = ngx_sprintf(h->value.data, "\"%s\"", digest->text)
+                   - h->value.data;
+    ngx_str_set(&h->key, "ETag");
+    h->hash = 1;
+
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+
+    r->headers_out.etag = h;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_registry_add_location(ngx_http_registry_ctx_t *ctx, const char *fmt,
+    ...)
+{
+    u_char     buf[512], *p;
+    va_list    args;
+    ngx_str_t  value;
+
+    p = ngx_slprintf(buf, buf + sizeof(buf), "/v2/%V", &ctx->name);
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(p, buf + sizeof(buf), fmt, args);
+    va_end(args);
+
+    value.data = buf;
+    value.len = p - buf;
+
+    return ngx_http_registry_add_header(ctx->request, "Location", &value);
+}
+
+
+ngx_int_t
+ngx_http_registry_send_empty(ngx_http_registry_ctx_t *ctx, ngx_uint_t status)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    r->headers_out.status = status;
+    r->header_only = 1;
+
+    if (status != NGX_HTTP_NO_CONTENT) {
+        r->headers_out.content_length_n = 0;
+    }
+
+    ctx->rc = ngx_http_send_header(r);
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_registry_send_bytes(ngx_http_registry_ctx_t *ctx, ngx_str_t *type,
+    ngx_str_t *body)
+{
+    ngx_int_t            rc;
+    ngx_buf_t           *b;
+    ngx_chain_t          out;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = body->len;
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = type->len;
+    r->headers_out.content_type_lowcase = NULL;
+    r->headers_out.content_encoding = &ngx_http_registry_identity;
+
+    ctx->rc = ngx_http_send_header(r);
+
+    if (ctx->rc == NGX_ERROR || ctx->rc > NGX_OK || r->header_only) {
+        return NGX_DONE;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        ctx->rc = NGX_ERROR;
+        return NGX_DONE;
+    }
+
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->memory = (body->len != 0);
+    b->last_buf = (r == r->main);
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    ctx->rc = ngx_http_output_filter(r, &out);
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_registry_cleanup(void *data)
+{
+    ngx_http_registry_ctx_t  *ctx = data;
+
+    if (ctx->op) {
+        ngx_http_registry_end_op(ctx);
+    }
+
+    if (ctx->task) {
+        ngx_http_registry_task_free(ctx->task);
+        ctx->task = NULL;
+    }
+
+    ngx_http_registry_upload_cleanup(ctx);
+
+    if (ctx->parsed) {
+        registry_manifest_free(ctx->parsed);
+        ctx->parsed = NULL;
+    }
+}

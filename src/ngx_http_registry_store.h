@@ -1,0 +1,224 @@
+
+/*
+ * What every store can do.  An operation is created, filled in, started and
+ * freed by its owner; a driver runs it.  Nothing here knows of requests.
+ */
+
+
+#ifndef NGX_HTTP_REGISTRY_STORE_H
+#define NGX_HTTP_REGISTRY_STORE_H
+
+
+#include "ngx_http_registry_task.h"
+
+#include "registry_digest.h"
+#include "registry_manifest.h"
+#include "registry_name.h"
+#include "registry_upload.h"
+
+
+typedef enum {
+    /* name, digest; out: file, if "open" was asked for, else size only */
+    NGX_HTTP_REGISTRY_OP_BLOB_OPEN = 0,
+
+    /* name, digest */
+    NGX_HTTP_REGISTRY_OP_BLOB_DELETE,
+
+    /* name, from, digest: links what "from" links */
+    NGX_HTTP_REGISTRY_OP_BLOB_MOUNT,
+
+    /* name, upload, hash: a new session */
+    NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE,
+
+    /*
+     * name, upload; out: fd, hash, its length being where the session
+     * stands.  With "exclusive" nobody else can open the session so until
+     * fd is closed.
+     */
+    NGX_HTTP_REGISTRY_OP_UPLOAD_OPEN,
+
+    /* name, upload, hash: keeps where the session stands */
+    NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE,
+
+    /*
+     * name, upload, fd, digest, hash: makes a blob of the session's data if
+     * that is what it hashes to, links it and ends the session
+     */
+    NGX_HTTP_REGISTRY_OP_UPLOAD_COMMIT,
+
+    /* name, upload */
+    NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE,
+
+    /*
+     * name, and tag or digest; out: digest, and unless it is "known", data
+     * and media type
+     */
+    NGX_HTTP_REGISTRY_OP_MANIFEST_READ,
+
+    /* name, items; out: "missing" of each is set */
+    NGX_HTTP_REGISTRY_OP_MANIFEST_CHECK,
+
+    /* name, digest, data, media type, tags, subject, descriptor */
+    NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE,
+
+    /* name, digest: also what points to it, which is every such tag */
+    NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE,
+
+    /* name, tag */
+    NGX_HTTP_REGISTRY_OP_TAG_DELETE,
+
+    /* [name], last, limit; out: list */
+    NGX_HTTP_REGISTRY_OP_TAGS,
+    NGX_HTTP_REGISTRY_OP_CATALOG,
+
+    /* name, digest, last, limit, artifact type; out: list of descriptors */
+    NGX_HTTP_REGISTRY_OP_REFERRERS,
+
+    NGX_HTTP_REGISTRY_OP_MAX
+} ngx_http_registry_op_e;
+
+
+typedef struct ngx_http_registry_op_s            ngx_http_registry_op_t;
+typedef struct ngx_http_registry_store_s         ngx_http_registry_store_t;
+typedef struct ngx_http_registry_driver_s        ngx_http_registry_driver_t;
+
+
+typedef struct {
+    registry_digest_t            digest;
+    registry_descriptor_e        type;
+    ngx_uint_t                   missing;
+} ngx_http_registry_item_t;
+
+
+/* zero terminated strings, one after the other, in malloc()ed memory */
+
+typedef struct {
+    char                        *start;
+    size_t                       len;
+    size_t                       size;
+    ngx_uint_t                   n;
+
+    /* where the next page begins: its "last"; empty if this is the end */
+    char                         next[REGISTRY_NAME_MAX + 1];
+} ngx_http_registry_list_t;
+
+
+struct ngx_http_registry_op_s {
+    ngx_http_registry_task_t     task;      /* first: its pool is ours */
+
+    ngx_http_registry_store_t   *store;
+    ngx_http_registry_op_e       kind;
+
+    /*
+     * How it ended: NGX_OK; NGX_DECLINED, what it is about is not there;
+     * NGX_BUSY, somebody else has the session; NGX_ABORT, the bytes are not
+     * what the digest says; NGX_ERROR, and then err, call and path say what
+     * failed, and err is an errno.
+     */
+    ngx_int_t                    status;
+    ngx_err_t                    err;
+    const char                  *call;
+    char                         path[512];     /* perhaps cut short */
+
+    /* what it is about; zero terminated, in the operation's pool */
+
+    char                        *name;
+    char                        *from;
+    char                        *tag;
+    char                        *last;
+    char                        *artifact_type;
+    char                         upload[REGISTRY_UPLOAD_ID_LEN + 1];
+    registry_digest_t            digest;
+    registry_hash_t              hash;
+    ngx_uint_t                   limit;
+
+    /* MANIFEST_READ */
+    registry_digest_t            known;     /* len 0 if there is none */
+    char                         media_type[REGISTRY_MEDIA_TYPE_MAX + 1];
+    u_char                      *data;      /* read: malloc()ed, ours */
+    size_t                       size;
+
+    /* MANIFEST_WRITE: the data stay the owner's unless "data" is malloc()ed */
+    char                       **tags;
+    ngx_uint_t                   ntags;
+    registry_digest_t            subject;   /* len 0 if there is none */
+    char                        *descriptor;
+
+    /* MANIFEST_CHECK */
+    ngx_http_registry_item_t    *items;
+    ngx_uint_t                   nitems;
+
+    ngx_http_registry_list_t     list;
+
+    /*
+     * BLOB_OPEN: with file_pool the file belongs to that pool and may come
+     * from the cache; else fd is the operation's until it is taken.
+     */
+    ngx_open_file_info_t         of;
+    ngx_open_file_cache_t       *cache;
+    ngx_pool_t                  *file_pool;
+
+    ngx_fd_t                     fd;        /* taken: NGX_INVALID_FILE */
+
+    unsigned                     exclusive:1;
+    unsigned                     rehash:1;  /* hash is of another algorithm */
+};
+
+
+struct ngx_http_registry_driver_s {
+    /* once in each process, before anything else; may be NULL */
+    void                       (*init)(ngx_http_registry_store_t *store,
+                                       ngx_log_t *log);
+
+    /* as ngx_http_registry_task_run() */
+    ngx_int_t                  (*start)(ngx_http_registry_op_t *op);
+
+    /*
+     * In the cache manager process, in bounded rounds: removes what is
+     * abandoned.  Returns when to be called next, in milliseconds.
+     */
+    ngx_msec_t                 (*expire)(ngx_http_registry_store_t *store);
+};
+
+
+struct ngx_http_registry_store_s {
+    ngx_str_t                           name;
+    ngx_http_registry_driver_t         *driver;
+    ngx_uint_t                          id;     /* the key's part in a cache */
+
+    ngx_str_t                           path;   /* zero terminated */
+    ngx_str_t                           threads;
+    ngx_thread_pool_t                  *tp;
+    ngx_msec_t                          tag_valid;
+    time_t                              upload_expires;
+    unsigned                            network:1;
+
+    /* of expire(): the repository reached, and what a round found */
+    char                                cursor[REGISTRY_NAME_MAX + 1];
+
+    u_char                             *file;   /* of the directive */
+    ngx_uint_t                          line;
+};
+
+
+/* NULL if memory is short */
+
+ngx_http_registry_op_t *ngx_http_registry_op_create(
+    ngx_http_registry_store_t *store, ngx_http_registry_op_e kind,
+    ngx_str_t *name, ngx_log_t *log);
+
+/* a zero terminated copy in the operation's pool, NULL if memory is short */
+
+char *ngx_http_registry_op_copy(ngx_http_registry_op_t *op, ngx_str_t *s);
+
+/* task.handler and task.data are set by the owner; see _task_run() */
+
+ngx_int_t ngx_http_registry_op_start(ngx_http_registry_op_t *op);
+
+void ngx_http_registry_op_free(ngx_http_registry_op_t *op);
+
+
+extern ngx_http_registry_driver_t  ngx_http_registry_fs_driver;
+
+
+#endif /* NGX_HTTP_REGISTRY_STORE_H */

@@ -1,0 +1,765 @@
+
+/*
+ * The file system driver: the table of its operations, and those on blobs,
+ * manifests and tags.  Each is one blocking function, run in place on a
+ * local disk where nginx would do the same for a static file, and in a
+ * thread otherwise.
+ */
+
+
+#include "ngx_http_registry_fs.h"
+
+#include <sys/vfs.h>
+
+
+/* f_type of file systems where a stat() may take a network's time */
+
+#define NGX_HTTP_REGISTRY_FS_NFS   0x6969
+#define NGX_HTTP_REGISTRY_FS_SMB   0x517b
+#define NGX_HTTP_REGISTRY_FS_SMB2  0xfe534d42
+#define NGX_HTTP_REGISTRY_FS_CIFS  0xff534d42
+#define NGX_HTTP_REGISTRY_FS_CEPH  0x00c36400
+#define NGX_HTTP_REGISTRY_FS_FUSE  0x65735546
+#define NGX_HTTP_REGISTRY_FS_9P    0x01021997
+#define NGX_HTTP_REGISTRY_FS_LUSTRE 0x0bd00bd0
+#define NGX_HTTP_REGISTRY_FS_GPFS  0x47504653
+
+
+typedef ngx_int_t (*ngx_http_registry_fs_pt)(ngx_http_registry_op_t *op);
+
+
+static void ngx_http_registry_fs_init(ngx_http_registry_store_t *store,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_registry_fs_start(ngx_http_registry_op_t *op);
+static void ngx_http_registry_fs_work(ngx_http_registry_task_t *task);
+
+static ngx_int_t ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_blob_delete(ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_blob_mount(ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_manifest_read(
+    ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_manifest_data(
+    ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_manifest_check(
+    ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_manifest_write(
+    ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_tag_write(ngx_http_registry_op_t *op,
+    const char *tag);
+static ngx_int_t ngx_http_registry_fs_manifest_delete(
+    ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_untag(ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_unrefer(ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_tag_delete(ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_linked(ngx_http_registry_op_t *op,
+    const char *name, const registry_digest_t *digest);
+
+
+static const struct {
+    ngx_http_registry_fs_pt  work;
+    unsigned                 slow:1;    /* fsync, or a walk: in a thread */
+} ngx_http_registry_fs_ops[NGX_HTTP_REGISTRY_OP_MAX] = {
+
+    [NGX_HTTP_REGISTRY_OP_BLOB_OPEN] =
+        { ngx_http_registry_fs_blob_open, 0 },
+    [NGX_HTTP_REGISTRY_OP_BLOB_DELETE] =
+        { ngx_http_registry_fs_blob_delete, 1 },
+    [NGX_HTTP_REGISTRY_OP_BLOB_MOUNT] =
+        { ngx_http_registry_fs_blob_mount, 1 },
+    [NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE] =
+        { ngx_http_registry_fs_upload_create, 1 },
+    [NGX_HTTP_REGISTRY_OP_UPLOAD_OPEN] =
+        { ngx_http_registry_fs_upload_open, 0 },
+    [NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE] =
+        { ngx_http_registry_fs_upload_save, 0 },
+    [NGX_HTTP_REGISTRY_OP_UPLOAD_COMMIT] =
+        { ngx_http_registry_fs_upload_commit, 1 },
+    [NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE] =
+        { ngx_http_registry_fs_upload_delete, 1 },
+    [NGX_HTTP_REGISTRY_OP_MANIFEST_READ] =
+        { ngx_http_registry_fs_manifest_read, 0 },
+    [NGX_HTTP_REGISTRY_OP_MANIFEST_CHECK] =
+        { ngx_http_registry_fs_manifest_check, 1 },
+    [NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE] =
+        { ngx_http_registry_fs_manifest_write, 1 },
+    [NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE] =
+        { ngx_http_registry_fs_manifest_delete, 1 },
+    [NGX_HTTP_REGISTRY_OP_TAG_DELETE] =
+        { ngx_http_registry_fs_tag_delete, 1 },
+    [NGX_HTTP_REGISTRY_OP_TAGS] =
+        { ngx_http_registry_fs_tags, 1 },
+    [NGX_HTTP_REGISTRY_OP_CATALOG] =
+        { ngx_http_registry_fs_catalog, 1 },
+    [NGX_HTTP_REGISTRY_OP_REFERRERS] =
+        { ngx_http_registry_fs_referrers, 1 },
+};
+
+
+ngx_http_registry_driver_t  ngx_http_registry_fs_driver = {
+    ngx_http_registry_fs_init,
+    ngx_http_registry_fs_start,
+    ngx_http_registry_fs_expire
+};
+
+
+static void
+ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
+{
+    ngx_uint_t      i;
+    struct statfs   fs;
+
+    static const uint32_t  network[] = {
+        NGX_HTTP_REGISTRY_FS_NFS, NGX_HTTP_REGISTRY_FS_SMB,
+        NGX_HTTP_REGISTRY_FS_SMB2, NGX_HTTP_REGISTRY_FS_CIFS,
+        NGX_HTTP_REGISTRY_FS_CEPH, NGX_HTTP_REGISTRY_FS_FUSE,
+        NGX_HTTP_REGISTRY_FS_9P, NGX_HTTP_REGISTRY_FS_LUSTRE,
+        NGX_HTTP_REGISTRY_FS_GPFS
+    };
+
+    if (statfs((char *) store->path.data, &fs) == -1) {
+        ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
+                      "statfs() \"%V\" of registry_store \"%V\" failed",
+                      &store->path, &store->name);
+        return;
+    }
+
+    for (i = 0; i < sizeof(network) / sizeof(network[0]); i++) {
+        if ((uint32_t) fs.f_type == network[i]) {
+            store->network = 1;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_start(ngx_http_registry_op_t *op)
+{
+    ngx_thread_pool_t  *tp;
+
+    tp = NULL;
+
+    if (ngx_http_registry_fs_ops[op->kind].slow || op->store->network) {
+        tp = op->store->tp;
+        op->cache = NULL;
+        op->file_pool = NULL;
+    }
+
+    op->task.work = ngx_http_registry_fs_work;
+
+    return ngx_http_registry_task_run(&op->task, tp);
+}
+
+
+static void
+ngx_http_registry_fs_work(ngx_http_registry_task_t *task)
+{
+    ngx_http_registry_op_t  *op = (ngx_http_registry_op_t *) task;
+
+    op->status = ngx_http_registry_fs_ops[op->kind].work(op);
+}
+
+
+/* the link comes first, so that a blob deleted here is gone at once */
+
+static ngx_int_t
+ngx_http_registry_fs_linked(ngx_http_registry_op_t *op, const char *name,
+    const registry_digest_t *digest)
+{
+    ngx_http_registry_path_t  path;
+
+    if (ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER, name,
+                                  ngx_http_registry_fs_digest(digest))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_registry_fs_exists(op, path.data);
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_str_t                 name;
+    ngx_file_info_t           fi;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_linked(op, op->name, &op->digest);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                                   ngx_http_registry_fs_digest3(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (op->file_pool) {
+        name.len = path.len;
+        name.data = (u_char *) path.data;
+
+        if (ngx_open_cached_file(op->cache, &name, &op->of, op->file_pool)
+            == NGX_OK)
+        {
+            if (op->of.is_file) {
+                return NGX_OK;
+            }
+
+            return NGX_DECLINED;
+        }
+
+        if (op->of.err == NGX_ENOENT || op->of.err == NGX_ENOTDIR) {
+            return NGX_DECLINED;
+        }
+
+        ngx_set_errno(op->of.err);
+        return ngx_http_registry_fs_failed(op, "open()", path.data);
+    }
+
+    op->fd = open(path.data, O_RDONLY|O_CLOEXEC);
+
+    if (op->fd == NGX_INVALID_FILE) {
+        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+            return NGX_DECLINED;
+        }
+
+        return ngx_http_registry_fs_failed(op, "open()", path.data);
+    }
+
+    if (ngx_fd_info(op->fd, &fi) == NGX_FILE_ERROR) {
+        return ngx_http_registry_fs_failed(op, "fstat()", path.data);
+    }
+
+    op->of.fd = op->fd;
+    op->of.size = ngx_file_size(&fi);
+    op->of.mtime = ngx_file_mtime(&fi);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_blob_delete(ngx_http_registry_op_t *op)
+{
+    ngx_http_registry_path_t  path;
+
+    if (ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER,
+                                  op->name,
+                                  ngx_http_registry_fs_digest(&op->digest))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_registry_fs_unlink(op, path.data);
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_blob_mount(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_linked(op, op->from, &op->digest);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                                   ngx_http_registry_fs_digest3(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_exists(op, path.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER,
+                                   op->name,
+                                   ngx_http_registry_fs_digest(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_registry_fs_put_link(op, path.data, &op->digest);
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_manifest_read(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path;
+
+    if (op->tag) {
+        rc = ngx_http_registry_fs_path(op, &path,
+                                       NGX_HTTP_REGISTRY_FS_CURRENT, op->name,
+                                       op->tag);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        rc = ngx_http_registry_fs_read_link(op, path.data, &op->digest);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
+                                   op->name,
+                                   ngx_http_registry_fs_digest(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_exists(op, path.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (op->known.len && registry_digest_equal(&op->known, &op->digest)) {
+        return NGX_OK;
+    }
+
+    op->known.len = 0;
+
+    return ngx_http_registry_fs_manifest_data(op);
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_manifest_data(ngx_http_registry_op_t *op)
+{
+    int                       own;
+    size_t                    len;
+    ngx_int_t                 rc;
+    registry_str_t            in;
+    registry_digest_t         digest;
+    ngx_file_info_t           fi;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                                   ngx_http_registry_fs_digest3(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (stat(path.data, &fi) == -1) {
+        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+            return NGX_DECLINED;
+        }
+
+        return ngx_http_registry_fs_failed(op, "stat()", path.data);
+    }
+
+    if (ngx_file_size(&fi) > REGISTRY_MANIFEST_MAX) {
+        ngx_set_errno(EFBIG);
+        return ngx_http_registry_fs_failed(op, "manifest", path.data);
+    }
+
+    op->size = (size_t) ngx_file_size(&fi);
+
+    op->data = malloc(op->size + 1);
+    if (op->data == NULL) {
+        return ngx_http_registry_fs_failed(op, "malloc()", path.data);
+    }
+
+    rc = ngx_http_registry_fs_read(op, path.data, op->data, &op->size);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* what cannot be verified is not served */
+
+    registry_hash_bytes(op->digest.algorithm, op->data, op->size, &digest);
+
+    in.data = (const char *) op->data;
+    in.len = op->size;
+
+    if (!registry_digest_equal(&digest, &op->digest)
+        || registry_media_type(in, op->media_type, &own) != REGISTRY_OK)
+    {
+        ngx_set_errno(NGX_EILSEQ);
+        return ngx_http_registry_fs_failed(op, "manifest", path.data);
+    }
+
+    if (own) {
+        return NGX_OK;
+    }
+
+    /* the type it was pushed with, where the bytes do not say it */
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TYPE,
+                                   op->name,
+                                   ngx_http_registry_fs_digest(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_registry_fs_exists(op, path.data) == NGX_OK) {
+        len = sizeof(op->media_type) - 1;
+
+        rc = ngx_http_registry_fs_read(op, path.data, op->media_type, &len);
+        if (rc == NGX_ERROR) {
+            return rc;
+        }
+
+        op->media_type[len] = '\0';
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_manifest_check(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    ngx_http_registry_path_t   path;
+    ngx_http_registry_item_t  *item;
+
+    for (i = 0; i < op->nitems; i++) {
+        item = &op->items[i];
+
+        if (item->type == REGISTRY_DESCRIPTOR_FOREIGN) {
+            continue;
+        }
+
+        rc = NGX_DECLINED;
+
+        if (item->type == REGISTRY_DESCRIPTOR_MANIFEST) {
+            rc = ngx_http_registry_fs_path(op, &path,
+                                    NGX_HTTP_REGISTRY_FS_REVISION, op->name,
+                                    ngx_http_registry_fs_digest(&item->digest));
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+            rc = ngx_http_registry_fs_exists(op, path.data);
+        }
+
+        /* an index may list blobs: buildkit's cache manifests do */
+
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_registry_fs_linked(op, op->name, &item->digest);
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_registry_fs_path(op, &path,
+                                   NGX_HTTP_REGISTRY_FS_BLOB,
+                                   ngx_http_registry_fs_digest3(&item->digest));
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+            rc = ngx_http_registry_fs_exists(op, path.data);
+        }
+
+        if (rc == NGX_ERROR) {
+            return rc;
+        }
+
+        item->missing = (rc == NGX_DECLINED);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
+{
+    char                      name[REGISTRY_DIGEST_MAX + 1];
+    ngx_int_t                 rc;
+    ngx_uint_t                i;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                                   ngx_http_registry_fs_digest3(&op->digest));
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_registry_fs_put(op, path.data, op->data, op->size);
+    }
+
+    if (rc == NGX_OK && op->media_type[0]) {
+        rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TYPE,
+                                     op->name,
+                                     ngx_http_registry_fs_digest(&op->digest));
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_registry_fs_put(op, path.data, op->media_type,
+                                          ngx_strlen(op->media_type));
+        }
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_registry_fs_path(op, &path,
+                                     NGX_HTTP_REGISTRY_FS_REVISION, op->name,
+                                     ngx_http_registry_fs_digest(&op->digest));
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_registry_fs_put_link(op, path.data, &op->digest);
+    }
+
+    if (rc == NGX_OK && op->subject.len) {
+        rc = ngx_http_registry_fs_path(op, &path,
+                              NGX_HTTP_REGISTRY_FS_REFERRER, op->name,
+                              ngx_http_registry_fs_digest(&op->subject),
+                              ngx_http_registry_fs_referrer(&op->digest, name));
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_registry_fs_put(op, path.data, op->descriptor,
+                                          ngx_strlen(op->descriptor));
+        }
+    }
+
+    for (i = 0; rc == NGX_OK && i < op->ntags; i++) {
+        rc = ngx_http_registry_fs_tag_write(op, op->tags[i]);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_tag_write(ngx_http_registry_op_t *op, const char *tag)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_INDEX,
+                                   op->name, tag,
+                                   ngx_http_registry_fs_digest(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_put_link(op, path.data, &op->digest);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
+                                   op->name, tag);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_registry_fs_put_link(op, path.data, &op->digest);
+}
+
+
+/*
+ * The tags go first: a kill in between leaves a manifest without a tag, not
+ * a tag without a manifest.
+ */
+
+static ngx_int_t
+ngx_http_registry_fs_manifest_delete(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path, type;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
+                                   op->name,
+                                   ngx_http_registry_fs_digest(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_exists(op, path.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_untag(op);
+    if (rc == NGX_ERROR) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_unrefer(op);
+    if (rc == NGX_ERROR) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_path(op, &type, NGX_HTTP_REGISTRY_FS_TYPE,
+                                   op->name,
+                                   ngx_http_registry_fs_digest(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_unlink(op, type.data);
+    if (rc == NGX_ERROR) {
+        return rc;
+    }
+
+    return ngx_http_registry_fs_unlink(op, path.data);
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_untag(ngx_http_registry_op_t *op)
+{
+    DIR                       *dir;
+    ngx_int_t                  rc;
+    ngx_err_t                  err;
+    struct dirent             *de;
+    registry_str_t             tag;
+    registry_digest_t          digest;
+    ngx_http_registry_path_t   path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS,
+                                   op->name);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    dir = opendir(path.data);
+
+    if (dir == NULL) {
+        err = ngx_errno;
+
+        if (err == NGX_ENOENT) {
+            return NGX_OK;
+        }
+
+        return ngx_http_registry_fs_failed(op, "opendir()", path.data);
+    }
+
+    for ( ;; ) {
+        ngx_set_errno(0);
+        de = readdir(dir);
+
+        if (de == NULL) {
+            if (ngx_errno) {
+                rc = ngx_http_registry_fs_failed(op, "readdir()", path.data);
+            }
+
+            break;
+        }
+
+        tag.data = de->d_name;
+        tag.len = ngx_strlen(de->d_name);
+
+        if (!registry_tag_valid(tag)) {
+            continue;
+        }
+
+        rc = ngx_http_registry_fs_path(op, &path,
+                                       NGX_HTTP_REGISTRY_FS_CURRENT, op->name,
+                                       de->d_name);
+        if (rc != NGX_OK) {
+            break;
+        }
+
+        rc = ngx_http_registry_fs_read_link(op, path.data, &digest);
+
+        if (rc == NGX_OK && registry_digest_equal(&digest, &op->digest)) {
+            op->tag = de->d_name;
+            rc = ngx_http_registry_fs_tag_delete(op);
+        }
+
+        if (rc == NGX_ERROR) {
+            break;
+        }
+
+        rc = NGX_OK;
+    }
+
+    op->tag = NULL;
+
+    (void) closedir(dir);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_unrefer(ngx_http_registry_op_t *op)
+{
+    char                      name[REGISTRY_DIGEST_MAX + 1];
+    ngx_int_t                 rc;
+    const char               *reason;
+    registry_str_t            in, type;
+    registry_status_e         status;
+    registry_manifest_t      *manifest;
+    const registry_digest_t  *subject;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_manifest_data(op);
+
+    if (rc != NGX_OK) {
+        /* what cannot be read can still be deleted */
+        free(op->data);
+        op->data = NULL;
+        return NGX_DECLINED;
+    }
+
+    in.data = (const char *) op->data;
+    in.len = op->size;
+    type.data = op->media_type;
+    type.len = ngx_strlen(op->media_type);
+
+    status = registry_manifest_parse(in, type, &manifest, &reason);
+
+    free(op->data);
+    op->data = NULL;
+
+    if (status != REGISTRY_OK) {
+        return NGX_DECLINED;
+    }
+
+    rc = NGX_DECLINED;
+    subject = registry_manifest_subject(manifest);
+
+    if (subject) {
+        rc = ngx_http_registry_fs_path(op, &path,
+                              NGX_HTTP_REGISTRY_FS_REFERRER, op->name,
+                              ngx_http_registry_fs_digest(subject),
+                              ngx_http_registry_fs_referrer(&op->digest, name));
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_registry_fs_unlink(op, path.data);
+        }
+    }
+
+    registry_manifest_free(manifest);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_tag_delete(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
+                                   op->name, op->tag);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_exists(op, path.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAG,
+                                   op->name, op->tag);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_registry_fs_discard(op, path.data);
+}

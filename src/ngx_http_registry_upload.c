@@ -1,0 +1,1056 @@
+
+/*
+ * Pushing blobs: upload sessions from POST to the PUT that makes a blob of
+ * them, and mounts.  Bytes go to the session's file as they arrive, and are
+ * hashed on their way.  Between requests a session is on the store alone, so
+ * that any worker can go on with it.
+ */
+
+
+#include "ngx_http_registry.h"
+
+#include <openssl/rand.h>
+
+#include "registry_name.h"
+#include "registry_range.h"
+
+
+/* how much is written before the kernel is told to begin writing back */
+
+#define NGX_HTTP_REGISTRY_WRITEBACK  (8 * 1024 * 1024)
+
+
+typedef struct {
+    ngx_http_registry_task_t  task;
+    ngx_fd_t                  fd;
+    off_t                     offset;
+    u_char                   *data;
+    size_t                    size;
+    ngx_err_t                 err;
+} ngx_http_registry_write_t;
+
+
+static ngx_int_t ngx_http_registry_upload_query(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_arg(ngx_http_registry_ctx_t *ctx,
+    const char *name, registry_digest_t *digest);
+static ngx_int_t ngx_http_registry_mount(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *from);
+static ngx_int_t ngx_http_registry_mount_from(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *from);
+static ngx_int_t ngx_http_registry_mounted(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_create(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_created(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_range(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_open(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_opened(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_misplaced(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_sink(ngx_http_registry_ctx_t *ctx,
+    u_char *data, size_t len);
+static ngx_int_t ngx_http_registry_upload_written(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_write_failed(
+    ngx_http_registry_ctx_t *ctx, ngx_err_t err);
+static void ngx_http_registry_upload_writeback(ngx_http_registry_ctx_t *ctx);
+static ngx_http_registry_write_t *ngx_http_registry_write_create(
+    ngx_http_registry_ctx_t *ctx, off_t offset, size_t size);
+static void ngx_http_registry_write_work(ngx_http_registry_task_t *task);
+static void ngx_http_registry_writeback_work(ngx_http_registry_task_t *task);
+static void ngx_http_registry_write_release(ngx_http_registry_task_t *task);
+static ngx_int_t ngx_http_registry_upload_read(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_saved(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_committed(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_discarded(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_stands(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_cancelled(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_headers(
+    ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_send_session(ngx_http_registry_ctx_t *ctx,
+    ngx_uint_t status);
+static ngx_int_t ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx);
+
+
+/* POST: a mount, a whole blob at once, or a new session */
+
+ngx_int_t
+ngx_http_registry_start_upload(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+    ngx_str_t  from;
+
+    rc = ngx_http_registry_upload_query(ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ctx->step = ngx_http_registry_upload_create;
+
+    if (!ctx->upload.mount) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_registry_mount_from(ctx, &from);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* a mount that is not granted begins an upload */
+
+    return from.len ? ngx_http_registry_mount(ctx, &from) : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_query(ngx_http_registry_ctx_t *ctx)
+{
+    char                         buf[REGISTRY_ALGORITHM_LEN];
+    size_t                       len;
+    ngx_int_t                    rc;
+    registry_str_t               query, text;
+    registry_status_e            status;
+    registry_algorithm_e         algorithm;
+    ngx_http_registry_upload_t  *up;
+
+    up = &ctx->upload;
+
+    rc = ngx_http_registry_upload_arg(ctx, "mount", &ctx->digest);
+
+    if (rc == NGX_OK) {
+        up->mount = 1;
+
+    } else if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    algorithm = REGISTRY_SHA256;
+
+    rc = ngx_http_registry_upload_arg(ctx, "digest", &up->digest);
+
+    if (rc == NGX_OK) {
+        up->commit = 1;
+        ctx->digest = up->digest;
+        algorithm = up->digest.algorithm;
+
+    } else if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    query.data = (const char *) ctx->request->args.data;
+    query.len = ctx->request->args.len;
+
+    status = registry_query_find(query, "digest-algorithm", buf, sizeof(buf),
+                                 &len);
+
+    if (status != REGISTRY_DECLINED) {
+        text.data = buf;
+        text.len = len;
+
+        if (status != REGISTRY_OK
+            || registry_algorithm_parse(text, &algorithm) != REGISTRY_OK)
+        {
+            return ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID,
+                                     "digest-algorithm is not supported here");
+        }
+    }
+
+    registry_hash_init(&up->hash, algorithm);
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED if there is no such parameter */
+
+static ngx_int_t
+ngx_http_registry_upload_arg(ngx_http_registry_ctx_t *ctx, const char *name,
+    registry_digest_t *digest)
+{
+    char               buf[REGISTRY_DIGEST_MAX];
+    size_t             len;
+    registry_str_t     query, text;
+    registry_status_e  status;
+
+    query.data = (const char *) ctx->request->args.data;
+    query.len = ctx->request->args.len;
+
+    status = registry_query_find(query, name, buf, sizeof(buf), &len);
+
+    if (status == REGISTRY_DECLINED) {
+        return NGX_DECLINED;
+    }
+
+    if (status == REGISTRY_OK) {
+        text.data = buf;
+        text.len = len;
+
+        status = registry_digest_parse(text, digest);
+    }
+
+    if (status == REGISTRY_OK) {
+        return NGX_OK;
+    }
+
+    return ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID,
+                                  status == REGISTRY_UNSUPPORTED
+                                      ? "the digest's algorithm is not "
+                                        "supported here"
+                                      : "the digest is malformed");
+}
+
+
+/* the repository to mount from, empty if none may be */
+
+static ngx_int_t
+ngx_http_registry_mount_from(ngx_http_registry_ctx_t *ctx, ngx_str_t *from)
+{
+    char                 buf[REGISTRY_NAME_MAX];
+    u_char              *p;
+    size_t               len;
+    ngx_str_t            uri;
+    registry_str_t       query, text;
+    registry_status_e    status;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    ngx_str_null(from);
+
+    query.data = (const char *) r->args.data;
+    query.len = r->args.len;
+
+    status = registry_query_find(query, "from", buf, sizeof(buf), &len);
+
+    if (status == REGISTRY_DECLINED) {
+
+        if (ngx_http_registry_cache_blob_of(ngx_http_registry_zone(r),
+                                            ctx->conf->store, &ctx->digest,
+                                            from, r->pool)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+    } else {
+        text.data = buf;
+        text.len = len;
+
+        if (status != REGISTRY_OK || !registry_name_valid(text)) {
+            return ngx_http_registry_fail(ctx, REGISTRY_NAME_INVALID,
+                                          "\"from\" is no repository name");
+        }
+
+        from->len = len;
+        from->data = ngx_pnalloc(r->pool, len);
+        if (from->data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_memcpy(from->data, buf, len);
+    }
+
+    if (from->len == 0) {
+        return NGX_OK;
+    }
+
+    /* what the client may pull is what the same rules let it see */
+
+    uri.len = sizeof("/v2//blobs/uploads/") - 1 + from->len;
+
+    uri.data = ngx_pnalloc(r->pool, uri.len);
+    if (uri.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    p = ngx_cpymem(uri.data, "/v2/", sizeof("/v2/") - 1);
+    p = ngx_cpymem(p, from->data, from->len);
+    ngx_memcpy(p, "/blobs/uploads/", sizeof("/blobs/uploads/") - 1);
+
+    if (!ngx_http_registry_same_location(r, &r->uri, &uri)) {
+        ngx_str_null(from);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_mount(ngx_http_registry_ctx_t *ctx, ngx_str_t *from)
+{
+    ngx_http_registry_op_t  *op;
+
+    op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_BLOB_MOUNT);
+    if (op == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    op->from = ngx_http_registry_op_copy(op, from);
+    if (op->from == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_registry_run_op(ctx, ngx_http_registry_mounted);
+}
+
+
+static ngx_int_t
+ngx_http_registry_mounted(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->op->status == NGX_DECLINED) {
+        ngx_http_registry_end_op(ctx);
+        ctx->step = ngx_http_registry_upload_create;
+        return NGX_OK;
+    }
+
+    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UNKNOWN);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_registry_end_op(ctx);
+
+    rc = ngx_http_discard_request_body(ctx->request);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_registry_count(ngx_http_registry_zone(ctx->request),
+                            NGX_HTTP_REGISTRY_COUNT_MOUNT_BLOB);
+
+    return ngx_http_registry_blob_created(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_create(ngx_http_registry_ctx_t *ctx)
+{
+    char                     id[REGISTRY_UPLOAD_ID_LEN];
+    ngx_str_t                text;
+    unsigned char            random[REGISTRY_UPLOAD_RANDOM_LEN];
+    ngx_http_registry_op_t  *op;
+
+    if (RAND_bytes(random, sizeof(random)) != 1) {
+        ngx_log_error(NGX_LOG_CRIT, ctx->request->connection->log, 0,
+                      "RAND_bytes() failed");
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    registry_upload_id(random, id);
+
+    text.data = (u_char *) id;
+    text.len = sizeof(id);
+
+    ctx->upload.id.data = ngx_pstrdup(ctx->request->pool, &text);
+    if (ctx->upload.id.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->upload.id.len = sizeof(id);
+
+    op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE);
+    if (op == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    op->hash = ctx->upload.hash;
+
+    return ngx_http_registry_run_op(ctx, ngx_http_registry_upload_created);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_created(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UPLOAD_UNKNOWN);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_registry_end_op(ctx);
+
+    if (ctx->upload.commit) {
+        return ngx_http_registry_upload_open(ctx);
+    }
+
+    rc = ngx_http_discard_request_body(ctx->request);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_registry_send_session(ctx, NGX_HTTP_ACCEPTED);
+}
+
+
+/* PATCH: more bytes */
+
+ngx_int_t
+ngx_http_registry_append_upload(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    ctx->upload.id = ctx->reference;
+
+    rc = ngx_http_registry_upload_range(ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_registry_upload_open(ctx);
+}
+
+
+/* PUT: the last bytes, if any, and the digest of all */
+
+ngx_int_t
+ngx_http_registry_finish_upload(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    ctx->upload.id = ctx->reference;
+    ctx->upload.commit = 1;
+
+    rc = ngx_http_registry_upload_arg(ctx, "digest", &ctx->upload.digest);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID,
+                                      "there is no \"digest\" parameter");
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ctx->digest = ctx->upload.digest;
+
+    rc = ngx_http_registry_upload_range(ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_registry_upload_open(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_range(ngx_http_registry_ctx_t *ctx)
+{
+    off_t                        length;
+    registry_str_t               text;
+    ngx_table_elt_t             *h;
+    ngx_http_registry_upload_t  *up;
+
+    static ngx_str_t  name = ngx_string("content-range");
+
+    up = &ctx->upload;
+
+    h = ngx_http_registry_header_in(ctx->request, &name);
+    if (h == NULL) {
+        return NGX_OK;
+    }
+
+    text.data = (const char *) h->value.data;
+    text.len = h->value.len;
+
+    if (registry_content_range_parse(text, &up->first, &up->last)
+        != REGISTRY_OK)
+    {
+        ngx_http_registry_detail(ctx, h->value.data, h->value.len);
+        return ngx_http_registry_fail(ctx, REGISTRY_BLOB_UPLOAD_INVALID,
+                                      "malformed Content-Range");
+    }
+
+    up->ranged = 1;
+    length = ctx->request->headers_in.content_length_n;
+
+    if (length != -1 && (uint64_t) length != up->last - up->first + 1) {
+        return ngx_http_registry_fail(ctx, REGISTRY_SIZE_INVALID,
+                                "Content-Length is not that of Content-Range");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_open(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_op_t  *op;
+
+    op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_OPEN);
+    if (op == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    op->exclusive = 1;
+
+    return ngx_http_registry_run_op(ctx, ngx_http_registry_upload_opened);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_opened(ngx_http_registry_ctx_t *ctx)
+{
+    off_t                        max;
+    ngx_int_t                    rc;
+    ngx_http_registry_upload_t  *up;
+
+    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UPLOAD_UNKNOWN);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    up = &ctx->upload;
+
+    up->fd = ctx->op->fd;
+    ctx->op->fd = NGX_INVALID_FILE;
+    up->hash = ctx->op->hash;
+
+    ngx_http_registry_end_op(ctx);
+
+    /* nothing is hashed yet: the digest that came may choose how */
+
+    if (up->commit && up->hash.length == 0) {
+        registry_hash_init(&up->hash, up->digest.algorithm);
+    }
+
+    up->start = up->hash;
+    up->synced = up->hash.length;
+
+    if (up->ranged && up->first != up->hash.length) {
+        return ngx_http_registry_upload_misplaced(ctx);
+    }
+
+    max = NGX_MAX_OFF_T_VALUE;
+
+    if (ctx->conf->max_blob_size) {
+        max = ctx->conf->max_blob_size - (off_t) up->hash.length;
+    }
+
+    return ngx_http_registry_read_body(ctx, ngx_http_registry_upload_sink,
+                                       max, ngx_http_registry_upload_read);
+}
+
+
+/* 416 with where the session stands */
+
+static ngx_int_t
+ngx_http_registry_upload_misplaced(ngx_http_registry_ctx_t *ctx)
+{
+    if (ngx_http_registry_upload_headers(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_registry_fail_status(ctx, REGISTRY_BLOB_UPLOAD_INVALID,
+                                         "the chunk is out of order",
+                                         NGX_HTTP_RANGE_NOT_SATISFIABLE);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_sink(ngx_http_registry_ctx_t *ctx, u_char *data,
+    size_t len)
+{
+    off_t                        offset;
+    ssize_t                      n;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_registry_write_t   *write;
+    ngx_http_registry_upload_t  *up;
+
+    up = &ctx->upload;
+    offset = up->hash.length;
+
+    registry_hash_update(&up->hash, data, len);
+
+    clcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_core_module);
+
+    if (clcf->aio == NGX_HTTP_AIO_THREADS || ctx->conf->store->network) {
+
+        /* the bytes are the task's own: the request may go away meanwhile */
+
+        write = ngx_http_registry_write_create(ctx, offset, len);
+        if (write == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_memcpy(write->data, data, len);
+
+        write->task.work = ngx_http_registry_write_work;
+        ctx->task = &write->task;
+
+        return ngx_http_registry_run_task(ctx, 1,
+                                          ngx_http_registry_upload_written);
+    }
+
+    while (len) {
+        n = pwrite(up->fd, data, len, offset);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        if (n == -1) {
+            return ngx_http_registry_upload_write_failed(ctx, ngx_errno);
+        }
+
+        data += n;
+        len -= n;
+        offset += n;
+    }
+
+    ngx_http_registry_upload_writeback(ctx);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_written(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_err_t                   err;
+    ngx_http_registry_write_t  *write;
+
+    write = (ngx_http_registry_write_t *) ctx->task;
+    err = write->err;
+
+    ngx_http_registry_task_free(ctx->task);
+    ctx->task = NULL;
+
+    if (err) {
+        return ngx_http_registry_upload_write_failed(ctx, err);
+    }
+
+    ngx_http_registry_upload_writeback(ctx);
+
+    return ngx_http_registry_body_continue(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_write_failed(ngx_http_registry_ctx_t *ctx,
+    ngx_err_t err)
+{
+    /* the session stands where it stood before this request */
+
+    ctx->upload.hash = ctx->upload.start;
+
+    return ngx_http_registry_store_failed(ctx, err, "pwrite()",
+                                          "an upload's data");
+}
+
+
+/*
+ * Has the kernel begin to write, so that the fsync at the end finds little
+ * left to do, and dirty pages do not pile up until a write has to wait.
+ */
+
+static void
+ngx_http_registry_upload_writeback(ngx_http_registry_ctx_t *ctx)
+{
+    off_t                        size;
+    ngx_http_registry_write_t   *write;
+    ngx_http_registry_upload_t  *up;
+
+    up = &ctx->upload;
+    size = (off_t) up->hash.length - up->synced;
+
+    if (size < NGX_HTTP_REGISTRY_WRITEBACK) {
+        return;
+    }
+
+    write = ngx_http_registry_write_create(ctx, up->synced, 0);
+    if (write == NULL) {
+        return;
+    }
+
+    up->synced += size;
+
+    write->size = size;
+    write->task.work = ngx_http_registry_writeback_work;
+
+    /* nobody waits for it */
+
+    (void) ngx_http_registry_task_run(&write->task, ctx->conf->store->tp);
+    ngx_http_registry_task_free(&write->task);
+}
+
+
+/* a write with a descriptor of its own: the request's may be closed first */
+
+static ngx_http_registry_write_t *
+ngx_http_registry_write_create(ngx_http_registry_ctx_t *ctx, off_t offset,
+    size_t size)
+{
+    ngx_http_registry_write_t  *write;
+
+    write = ngx_http_registry_task_create(sizeof(ngx_http_registry_write_t),
+                                          ctx->request->connection->log);
+    if (write == NULL) {
+        return NULL;
+    }
+
+    write->fd = fcntl(ctx->upload.fd, F_DUPFD_CLOEXEC, 0);
+    write->offset = offset;
+    write->size = size;
+    write->task.release = ngx_http_registry_write_release;
+
+    if (write->fd == -1) {
+        ngx_log_error(NGX_LOG_CRIT, ctx->request->connection->log, ngx_errno,
+                      "fcntl(F_DUPFD_CLOEXEC) failed");
+        goto failed;
+    }
+
+    if (size) {
+        write->data = ngx_palloc(write->task.pool, size);
+        if (write->data == NULL) {
+            goto failed;
+        }
+    }
+
+    return write;
+
+failed:
+
+    ngx_http_registry_task_free(&write->task);
+
+    return NULL;
+}
+
+
+static void
+ngx_http_registry_write_work(ngx_http_registry_task_t *task)
+{
+    ngx_http_registry_write_t *write = (ngx_http_registry_write_t *) task;
+
+    ssize_t  n;
+
+    while (write->size) {
+        n = pwrite(write->fd, write->data, write->size, write->offset);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        if (n == -1) {
+            write->err = ngx_errno;
+            return;
+        }
+
+        write->data += n;
+        write->size -= n;
+        write->offset += n;
+    }
+}
+
+
+static void
+ngx_http_registry_writeback_work(ngx_http_registry_task_t *task)
+{
+    ngx_http_registry_write_t *write = (ngx_http_registry_write_t *) task;
+
+    /* if it fails, so will the fsync that counts */
+
+    (void) sync_file_range(write->fd, write->offset, write->size,
+                           SYNC_FILE_RANGE_WRITE);
+}
+
+
+static void
+ngx_http_registry_write_release(ngx_http_registry_task_t *task)
+{
+    ngx_http_registry_write_t *write = (ngx_http_registry_write_t *) task;
+
+    if (write->fd != -1) {
+        (void) close(write->fd);
+    }
+}
+
+
+/* the body is read */
+
+static ngx_int_t
+ngx_http_registry_upload_read(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_op_t      *op;
+    ngx_http_registry_upload_t  *up;
+
+    up = &ctx->upload;
+
+    if (up->ranged
+        && up->hash.length - up->start.length != up->last - up->first + 1)
+    {
+        up->hash = up->start;
+        return ngx_http_registry_fail(ctx, REGISTRY_SIZE_INVALID,
+                                      "the chunk is not as long as its "
+                                      "Content-Range");
+    }
+
+    op = ngx_http_registry_op(ctx, up->commit
+                                   ? NGX_HTTP_REGISTRY_OP_UPLOAD_COMMIT
+                                   : NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE);
+    if (op == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* the lock on the session goes with the descriptor */
+
+    op->fd = up->fd;
+    up->fd = NGX_INVALID_FILE;
+    op->hash = up->hash;
+
+    return ngx_http_registry_run_op(ctx, up->commit
+                                         ? ngx_http_registry_upload_committed
+                                         : ngx_http_registry_upload_saved);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_saved(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UPLOAD_UNKNOWN);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_registry_end_op(ctx);
+
+    return ngx_http_registry_send_session(ctx, NGX_HTTP_ACCEPTED);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_committed(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    if (ctx->op->status == NGX_ABORT) {
+
+        /* bytes that are not what they should be are of no use to anybody */
+
+        ngx_http_registry_end_op(ctx);
+
+        if (ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE)
+            == NULL)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_registry_run_op(ctx,
+                                        ngx_http_registry_upload_discarded);
+    }
+
+    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UPLOAD_UNKNOWN);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_registry_end_op(ctx);
+
+    r = ctx->request;
+
+    if (ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS) {
+        ngx_http_registry_count(ngx_http_registry_zone(r),
+                                NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB);
+    }
+
+    return ngx_http_registry_blob_created(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_discarded(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_end_op(ctx);
+
+    ngx_http_registry_detail(ctx, ctx->digest.text, ctx->digest.len);
+
+    return ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID, NULL);
+}
+
+
+/* GET: where the session stands */
+
+ngx_int_t
+ngx_http_registry_upload_status(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_discard_request_body(ctx->request);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ctx->upload.id = ctx->reference;
+
+    if (ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_OPEN) == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_registry_run_op(ctx, ngx_http_registry_upload_stands);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_stands(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UPLOAD_UNKNOWN);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ctx->upload.hash = ctx->op->hash;
+
+    ngx_http_registry_end_op(ctx);
+
+    return ngx_http_registry_send_session(ctx, NGX_HTTP_NO_CONTENT);
+}
+
+
+ngx_int_t
+ngx_http_registry_cancel_upload(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_discard_request_body(ctx->request);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ctx->upload.id = ctx->reference;
+
+    if (ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE) == NULL)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_registry_run_op(ctx, ngx_http_registry_upload_cancelled);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_cancelled(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UPLOAD_UNKNOWN);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_registry_end_op(ctx);
+
+    return ngx_http_registry_send_empty(ctx, NGX_HTTP_NO_CONTENT);
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_headers(ngx_http_registry_ctx_t *ctx)
+{
+    u_char                       buf[NGX_INT64_LEN + 2];
+    ngx_str_t                    value;
+    ngx_http_request_t          *r;
+    ngx_http_registry_upload_t  *up;
+
+    r = ctx->request;
+    up = &ctx->upload;
+
+    /* an empty session is "0-0" too: clients want two numbers */
+
+    value.data = buf;
+    value.len = ngx_sprintf(buf, "0-%uL",
+                            up->hash.length ? up->hash.length - 1
+                                            : (uint64_t) 0)
+                - buf;
+
+    if (ngx_http_registry_add_header(r, "Range", &value) != NGX_OK
+        || ngx_http_registry_add_header(r, "Docker-Upload-UUID", &up->id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_registry_add_location(ctx, "/blobs/uploads/%V", &up->id);
+}
+
+
+static ngx_int_t
+ngx_http_registry_send_session(ngx_http_registry_ctx_t *ctx,
+    ngx_uint_t status)
+{
+    if (ngx_http_registry_upload_headers(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_registry_send_empty(ctx, status);
+}
+
+
+/* 201, for a blob that was mounted or uploaded */
+
+static ngx_int_t
+ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    ngx_http_registry_cache_blob(ngx_http_registry_zone(r), ctx->conf->store,
+                                 &ctx->name, &ctx->digest);
+
+    if (ngx_http_registry_add_digest(ctx, &ctx->digest) != NGX_OK
+        || ngx_http_registry_add_location(ctx, "/blobs/%s", ctx->digest.text)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_registry_send_empty(ctx, NGX_HTTP_CREATED);
+}
+
+
+void
+ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_op_t      *op;
+    ngx_http_registry_upload_t  *up;
+
+    up = &ctx->upload;
+
+    if (up->fd == NGX_INVALID_FILE) {
+        return;
+    }
+
+    /* what has arrived before a client hung up is not lost */
+
+    op = NULL;
+
+    if (up->hash.length != up->start.length) {
+        op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE);
+    }
+
+    if (op) {
+        op->fd = up->fd;
+        op->hash = up->hash;
+
+        (void) ngx_http_registry_op_start(op);
+        ngx_http_registry_end_op(ctx);
+
+    } else {
+        (void) ngx_close_file(up->fd);
+    }
+
+    up->fd = NGX_INVALID_FILE;
+}

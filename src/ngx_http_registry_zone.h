@@ -1,0 +1,135 @@
+
+/*
+ * The module's shared memory: an index of entries by key with an LRU over
+ * them, the counters, and what guards a late fill against a newer write.
+ * It knows nothing of what the entries mean.
+ */
+
+
+#ifndef NGX_HTTP_REGISTRY_ZONE_H
+#define NGX_HTTP_REGISTRY_ZONE_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/* operations, and how an answer was found; the order is that of the names */
+
+typedef enum {
+    NGX_HTTP_REGISTRY_COUNT_OTHER = 0,
+    NGX_HTTP_REGISTRY_COUNT_PULL_MANIFEST,
+    NGX_HTTP_REGISTRY_COUNT_PUSH_MANIFEST,
+    NGX_HTTP_REGISTRY_COUNT_PULL_BLOB,
+    NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB,
+    NGX_HTTP_REGISTRY_COUNT_MOUNT_BLOB,
+    NGX_HTTP_REGISTRY_COUNT_DELETE,
+    NGX_HTTP_REGISTRY_COUNT_LIST,
+    NGX_HTTP_REGISTRY_COUNT_FAILED,         /* answered 4xx or 5xx */
+    NGX_HTTP_REGISTRY_COUNT_HIT,
+    NGX_HTTP_REGISTRY_COUNT_MISS,
+    NGX_HTTP_REGISTRY_COUNT_REVALIDATED,
+    NGX_HTTP_REGISTRY_COUNT_EVICTED,
+    NGX_HTTP_REGISTRY_COUNT_MAX
+} ngx_http_registry_count_e;
+
+
+/* the layout of what is shared; a change wants a new version */
+
+#define NGX_HTTP_REGISTRY_ZONE_VERSION  1
+#define NGX_HTTP_REGISTRY_ZONE_STRIPES  256
+#define NGX_HTTP_REGISTRY_ZONE_MIN      (32 * ngx_pagesize)
+
+
+typedef struct ngx_http_registry_chunk_s  ngx_http_registry_chunk_t;
+
+struct ngx_http_registry_chunk_s {
+    ngx_http_registry_chunk_t   *next;
+    u_char                       data[1];
+};
+
+
+typedef struct {
+    ngx_rbtree_node_t            node;      /* key: a hash of the key below */
+    ngx_queue_t                  queue;
+    ngx_msec_t                   checked;   /* when it was known to be true */
+    ngx_msec_t                   used;
+    size_t                       size;      /* of the body, in bytes */
+    ngx_http_registry_chunk_t   *body;
+    u_short                      key_len;
+    u_short                      value_len;
+    u_char                       data[1];   /* key, then value */
+} ngx_http_registry_entry_t;
+
+
+typedef struct {
+    ngx_uint_t                   version;
+    ngx_rbtree_t                 rbtree;
+    ngx_rbtree_node_t            sentinel;
+    ngx_queue_t                  queue;     /* the least recently used last */
+    ngx_uint_t                   generation[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    ngx_atomic_t                 count[NGX_HTTP_REGISTRY_COUNT_MAX];
+} ngx_http_registry_shared_t;
+
+
+typedef struct {
+    ngx_http_registry_shared_t  *sh;
+    ngx_slab_pool_t             *shpool;
+} ngx_http_registry_zone_t;
+
+
+ngx_int_t ngx_http_registry_zone_init(ngx_shm_zone_t *shm_zone, void *data);
+
+#define ngx_http_registry_zone_lock(zone)                                     \
+    ngx_shmtx_lock(&(zone)->shpool->mutex)
+#define ngx_http_registry_zone_unlock(zone)                                   \
+    ngx_shmtx_unlock(&(zone)->shpool->mutex)
+
+#define ngx_http_registry_count(zone, what)                                   \
+    (void) ngx_atomic_fetch_add(&(zone)->sh->count[what], 1)
+
+
+/* all that follow are called with the lock held */
+
+/* NULL if there is none */
+
+ngx_http_registry_entry_t *ngx_http_registry_zone_find(
+    ngx_http_registry_zone_t *zone, ngx_str_t *key, uint32_t hash);
+
+/* moves it to the front of the LRU, at most once a second */
+
+void ngx_http_registry_zone_touch(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_entry_t *entry);
+
+/*
+ * Puts an entry in the place of the one with the same key, making room for
+ * it by evicting others.  NULL if there is no room even so.
+ */
+
+ngx_http_registry_entry_t *ngx_http_registry_zone_put(
+    ngx_http_registry_zone_t *zone, ngx_str_t *key, uint32_t hash,
+    ngx_str_t *value, ngx_str_t *body);
+
+void ngx_http_registry_zone_delete(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_entry_t *entry);
+
+/* the body, copied to "to", which has room for entry->size bytes */
+
+void ngx_http_registry_zone_copy(ngx_http_registry_entry_t *entry,
+    u_char *to);
+
+
+/*
+ * A number that ngx_http_registry_zone_changed() moves on.  Who fills in what
+ * was read elsewhere takes it before it reads, and fills in only if it is
+ * still the same then.
+ */
+
+#define ngx_http_registry_zone_generation(zone, hash)                         \
+    ((zone)->sh->generation[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
+
+#define ngx_http_registry_zone_changed(zone, hash)                            \
+    (zone)->sh->generation[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES]++
+
+
+#endif /* NGX_HTTP_REGISTRY_ZONE_H */
