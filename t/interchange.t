@@ -25,10 +25,10 @@ select STDOUT; $| = 1;
 
 need(qw/ docker-registry /);
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(38);
+my $t = Test::Nginx->new()->has(qw/http/)->plan(70);
 my $dir = $t->testdir();
 
-$t->write_file_expand('nginx.conf', standin($t, <<'EOF'))->run();
+$t->write_file_expand('nginx.conf', <<'EOF')->run();
 
 %%TEST_GLOBALS%%
 
@@ -113,6 +113,8 @@ for my $case (['theirs', $theirs, $ours], ['ours', $ours, $theirs]) {
 	is($r->{status}, 201, "$who: layer mounted by the other");
 	whole("$who: mounted layer served",
 		$writer->check_blob("$who/b", $layers[2]{digest}, 2_000_000));
+	whole("$who: image of mounted layers",
+		$reader->push_image("$who/b", 'one', $one));
 
 	# a tag moved by one, which the other had seen
 
@@ -131,8 +133,9 @@ for my $case (['theirs', $theirs, $ours], ['ours', $ours, $theirs]) {
 	$reader->check("$who/a", 'gone');
 	$r = $writer->request('DELETE', "/v2/$who/a/manifests/$gone->{digest}");
 	is($r->{status}, 202, "$who: manifest deleted");
-	ok(wait_for(sub { ($reader->check("$who/a", $gone->{digest}))[0] =~ /404/
-			&& ($reader->check("$who/a", 'gone'))[0] =~ /404/ }, 3),
+	ok(wait_for(sub { 2 == grep { /: 404$/ }
+			map { $reader->check("$who/a", $_) }
+			'gone', $gone->{digest} }, 3),
 		"$who: deleted manifest gone from the other");
 }
 
@@ -205,7 +208,7 @@ $ours->push_image('gc', undef, $referrer);
 $ours->push_blob('gc', my $unused = Images::blob(random_bytes(1000)), 'patch');
 $ours->request('POST', '/v2/gc/blobs/uploads/', '');
 
-whole('sha512 pushed', $ours->push_image('gc512', undef, $long));
+whole('sha512 pushed', $ours->push_image('gc512', 'long', $long));
 is(referrers(), $referrer->{digest}, 'referrer listed');
 
 for my $options ([], ['-m']) {
@@ -218,7 +221,7 @@ for my $options ([], ['-m']) {
 
 	sleep 2;
 
-	for my $repository (qw! theirs/a ours/a both gc !) {
+	for my $repository (qw! theirs/a ours/a both gc gc512 !) {
 		my @tags = grep { $_ ne 'index' } $ours->tags($repository);
 
 		whole("$name: $repository served by us",

@@ -25,7 +25,7 @@ need(qw/ buildah busybox /);
 my $t = Test::Nginx->new()->has(qw/http/)->plan(13);
 my $dir = $t->testdir();
 
-$t->write_file_expand('nginx.conf', standin($t, <<'EOF'))->run();
+$t->write_file_expand('nginx.conf', <<'EOF')->run();
 
 %%TEST_GLOBALS%%
 

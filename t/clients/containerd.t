@@ -26,7 +26,7 @@ need(qw/ containerd ctr runc busybox tar gzip /);
 my $t = Test::Nginx->new()->has(qw/http gzip/)->plan(24);
 my $dir = $t->testdir();
 
-$t->write_file_expand('nginx.conf', standin($t, <<'EOF'))->run();
+$t->write_file_expand('nginx.conf', <<'EOF')->run();
 
 %%TEST_GLOBALS%%
 

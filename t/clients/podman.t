@@ -26,7 +26,7 @@ my $t = Test::Nginx->new()->has(qw/http auth_basic/)->plan(17);
 my $dir = $t->testdir();
 
 $t->write_file('users', "user:{PLAIN}secret\n");
-$t->write_file_expand('nginx.conf', standin($t, <<'EOF'))->run();
+$t->write_file_expand('nginx.conf', <<'EOF')->run();
 
 %%TEST_GLOBALS%%
 

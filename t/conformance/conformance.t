@@ -51,7 +51,7 @@ run('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes',
 	'-days', 2, '-keyout', "$dir/server.key", '-out', "$dir/server.crt");
 
 $t->write_file('x.html', 'an error page of the site');
-$t->write_file_expand('nginx.conf', standin($t, <<'EOF'))->run();
+$t->write_file_expand('nginx.conf', <<'EOF')->run();
 
 %%TEST_GLOBALS%%
 
@@ -70,6 +70,9 @@ http {
     registry_store plain { path %%TESTDIR%%/plain; }
     registry_store hostile { path %%TESTDIR%%/hostile; }
 
+    # images and indexes of which not everything is there
+    registry_references off;
+
     server {
         listen       127.0.0.1:8080;
         server_name  localhost;
@@ -77,7 +80,7 @@ http {
         access_log %%TESTDIR%%/plain.log requests;
 
         location /v2/ {
-            registry local;
+            registry plain;
             registry_push on;
             registry_delete on;
         }
@@ -112,7 +115,7 @@ http {
 
         location / {
             location /v2/ {
-                registry local;
+                registry hostile;
                 registry_push on;
                 registry_delete on;
 
@@ -121,13 +124,13 @@ http {
                     deny all;
                 }
 
-                location /v2/conformance/repo1/ {
+                location /v2/conformance/ {
                     limit_except GET {
                         allow 127.0.0.1;
                         deny all;
                     }
 
-                    location ~ /blobs/ {
+                    location ~ /(blobs|manifests)/ {
                     }
                 }
             }

@@ -12,7 +12,7 @@ use strict;
 use base qw/ Exporter /;
 
 our @EXPORT = qw/ need run runs fails daemon wait_for rootfs random_file
-	oci_layout sha256_of slurp requests standin mounts_in /;
+	oci_layout sha256_of slurp requests mounts_in /;
 
 use Digest::SHA;
 use File::Path qw/ make_path /;
@@ -289,30 +289,6 @@ sub mounts_in {
 	my ($dir) = @_;
 	return grep { index($_, "$dir/") == 0 }
 		map { (split / /)[4] } split /\n/, slurp('/proc/self/mountinfo');
-}
-
-# XXX stand-in
-
-sub standin {
-	my ($t, $conf) = @_;
-
-	return $conf unless $ENV{REGISTRY_UNDER_TEST};
-	my $d = $t->testdir();
-	my $p = Test::Nginx::port(8999);
-	$t->write_file('standin.yml', <<E);
-version: 0.1
-log: {level: info}
-storage:
-  filesystem: {rootdirectory: $d/registry}
-  delete: {enabled: true}
-http: {addr: "127.0.0.1:$p"}
-E
-	daemon($t, 'standin', 'docker-registry', 'serve', "$d/standin.yml");
-	$t->waitforsocket("127.0.0.1:$p");
-	$conf =~ s/registry local;/proxy_pass http:\/\/127.0.0.1:$p; proxy_set_header Host \$http_host; proxy_request_buffering off; client_max_body_size 0;/g;
-	$conf =~ s/registry_store[^}]*}//g;
-	$conf =~ s/registry_(push|delete|catalog|namespace) \S+;//g;
-	return $conf;
 }
 
 1;
