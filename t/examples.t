@@ -1,0 +1,555 @@
+#!/usr/bin/perl
+
+# The configurations of conf/examples, each loaded and exercised for what it is
+# about, and those that the documentation shows.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use IO::Socket::INET;
+use JSON::PP;
+use MIME::Base64;
+use Time::HiRes qw/ time /;
+
+use lib 'lib';
+use Test::Nginx;
+use Clients;
+use Images;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $examples = '../conf/examples';
+my @snippets = snippets('../README.md', glob('../docs/*.md'));
+
+my $t = Test::Nginx->new()
+	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
+	->has(qw/limit_req map proxy realip rewrite/)
+	->has_daemon('openssl')->plan(86 + 2 * @snippets);
+my $d = $t->testdir();
+
+# workers run as nginx would have them, and not as root
+
+chmod 0755, $d;
+
+$t->write_file('registry.htpasswd', "user:{PLAIN}secret\n");
+certificates();
+
+###############################################################################
+
+my ($registry, $r, $blob, $image);
+
+# as small as it gets
+
+example('minimal.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([ $blob = Images::blob('x' x 100_000) ]);
+
+is($registry->push_image('a/b', 'tag', $image, 'patch'), undef,
+	'minimal: push');
+is(join("\n", $registry->check('a/b', 'tag', $image->{digest})), '',
+	'minimal: pull');
+is($registry->request('DELETE', "/v2/a/b/manifests/tag")->{status}, 405,
+	'minimal: no delete');
+
+$t->stop();
+
+# TLS
+
+example('tls.conf');
+
+like(https('GET', '/v2/'), qr!^HTTP/1.1 200 !, 'tls: base');
+$r = https('POST', '/v2/a/b/blobs/uploads/');
+like($r, qr!^HTTP/1.1 202 !, 'tls: push');
+like($r, qr!^Location: /v2/a/b/blobs/uploads/!m, 'tls: no scheme in Location');
+
+$t->stop();
+
+# passwords
+
+example('htpasswd.conf');
+
+$r = https('GET', '/v2/');
+like($r, qr!^HTTP/1.1 401 !, 'htpasswd: no login');
+like($r, qr!^WWW-Authenticate: Basic realm="registry"!m,
+	'htpasswd: says how to log in');
+is(code($r), 'UNAUTHORIZED', 'htpasswd: no login, document');
+is(code(https('GET', '/v2/', login('user', 'wrong'))), 'UNAUTHORIZED',
+	'htpasswd: wrong password');
+is(code(https('POST', '/v2/a/b/blobs/uploads/')), 'UNAUTHORIZED',
+	'htpasswd: push without login');
+like(https('GET', '/v2/', login('user', 'secret')), qr!^HTTP/1.1 200 !,
+	'htpasswd: login');
+like(https('POST', '/v2/a/b/blobs/uploads/', login('user', 'secret')),
+	qr!^HTTP/1.1 202 !, 'htpasswd: push');
+
+$t->stop();
+
+# somebody else decides
+
+$t->run_daemon(\&auth_daemon, port(8090));
+$t->waitforsocket('127.0.0.1:' . port(8090)) or die "no auth daemon\n";
+
+example('auth-request.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([]);
+
+$r = $registry->request('GET', '/v2/');
+is($r->{status}, 401, 'auth_request: no login');
+is($r->{headers}{'www-authenticate'}, 'Basic realm="team"',
+	'auth_request: says how to log in');
+is(code($r), 'UNAUTHORIZED', 'auth_request: no login, document');
+
+my @login = (Authorization => login('team', 'any') =~ s/.*: //r);
+
+is($registry->request('GET', '/v2/', undef, @login)->{status}, 200,
+	'auth_request: login');
+is($registry->request('POST', '/v2/team/a/blobs/uploads/', '', @login)
+	->{status}, 202, 'auth_request: push');
+
+$r = $registry->request('POST', '/v2/other/a/blobs/uploads/', 'x' x 100_000,
+	@login);
+is($r->{status}, 403, 'auth_request: push of another');
+is(code($r), 'DENIED', 'auth_request: push of another, document');
+
+is($registry->request('GET', '/v2/team/a/manifests/1', undef, @login)
+	->{status}, 404, 'auth_request: pull');
+is($t->read_file('auth.log'), <<'EOL', 'auth_request: what it was told');
+check  127.0.0.1
+check  127.0.0.1
+push_blob team/a 127.0.0.1
+push_blob other/a 127.0.0.1
+pull_manifest team/a 127.0.0.1
+EOL
+
+$t->stop();
+$t->stop_daemons();
+
+# limits
+
+example('limit.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([ $blob = Images::blob('x' x 45_000_000) ]);
+
+is($registry->push_image('a', 'tag', $image, 'put'), undef, 'limit: push');
+
+my %seen;
+
+for (1 .. 150) {
+	$r = $registry->request('GET', '/v2/a/manifests/tag');
+	$seen{$r->{status}}++;
+	last if $r->{status} != 200;
+}
+
+cmp_ok($seen{200}, '>=', 41, 'limit: a burst of manifests');
+is($r->{status}, 429, 'limit: too many manifests');
+is(code($r), 'TOOMANYREQUESTS', 'limit: too many manifests, document');
+
+my $started = time();
+
+is(join("\n", $registry->check_blob('a', $blob->{digest}, 45_000_000)), '',
+	'limit: blobs are not counted with them');
+cmp_ok(time() - $started, '>', 1, 'limit: a blob is slowed down');
+
+my @open = map { blob_begun($blob) } 1 .. 6;
+
+$r = $registry->request('GET', "/v2/a/blobs/$blob->{digest}");
+is($r->{status}, 429, 'limit: too many blobs');
+is(code($r), 'TOOMANYREQUESTS', 'limit: too many blobs, document');
+is($registry->request('GET', '/v2/')->{status}, 200,
+	'limit: others are not limited');
+
+@open = ();
+
+$t->stop();
+
+# addresses
+
+example('realip.conf');
+
+$registry = Images->new(port(8080));
+
+is($registry->request('GET', '/v2/', undef,
+	'X-Forwarded-For' => '192.0.2.7')->{status}, 200, 'realip: allowed');
+
+$r = $registry->request('POST', '/v2/a/blobs/uploads/', '',
+	'X-Forwarded-For' => '198.51.100.1, 10.0.0.1');
+is($r->{status}, 403, 'realip: denied');
+is(code($r), 'DENIED', 'realip: denied, document');
+is($registry->request('POST', '/v2/a/blobs/uploads/', '',
+	'X-Forwarded-For' => '192.0.2.7')->{status}, 202, 'realip: push');
+
+$t->stop();
+
+is($t->read_file('registry.log'), <<'EOL', 'realip: logged');
+192.0.2.7 127.0.0.1 200 check -
+198.51.100.1 127.0.0.1 403 push_blob a
+192.0.2.7 127.0.0.1 202 push_blob a
+EOL
+
+# certificates of clients
+
+example('client-cert.conf');
+
+$r = https('GET', '/v2/');
+like($r, qr!^HTTP/1.1 400 !, 'client certificate: none');
+is(code($r), 'UNSUPPORTED', 'client certificate: none, document');
+
+$r = https('POST', '/v2/a/blobs/uploads/', '', 'stranger');
+like($r, qr!^HTTP/1.1 400 !, 'client certificate: wrong');
+is(code($r), 'UNSUPPORTED', 'client certificate: wrong, document');
+
+like(https('GET', '/v2/', '', 'client'), qr!^HTTP/1.1 200 !,
+	'client certificate: base');
+like(https('POST', '/v2/a/blobs/uploads/', '', 'client'), qr!^HTTP/1.1 202 !,
+	'client certificate: push');
+
+$t->stop();
+
+# many pull, few push
+
+example('read-only.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([ $blob = Images::blob('read only') ]);
+
+is($registry->push_image('a', 'tag', $image, 'patch'), undef,
+	'read-only: push from here');
+
+my %elsewhere = (LocalAddr => '127.0.0.2');
+
+like(http_get('/v2/', %elsewhere), qr/ 200 /, 'read-only: base');
+like(http_get('/v2/a/manifests/tag', %elsewhere), qr/ 200 /,
+	'read-only: pull of a manifest');
+like(http_head("/v2/a/blobs/$blob->{digest}", %elsewhere), qr/ 200 /,
+	'read-only: look at a blob');
+
+for my $uri (qw! blobs/uploads/ manifests/tag !) {
+	my $method = $uri eq 'manifests/tag' ? 'PUT' : 'POST';
+
+	$r = http("$method /v2/a/$uri HTTP/1.0\nHost: localhost\n"
+		. "Content-Length: 2\n\n{}", %elsewhere);
+	like($r, qr/ 403 /, "read-only: $method from elsewhere");
+	is(code($r), 'DENIED', "read-only: $method from elsewhere, document");
+}
+
+my %push = (PeerAddr => '127.0.0.1:' . port(8081));
+
+is(code(http_get('/v2/', %push)), 'UNAUTHORIZED',
+	'read-only: the place to push to wants a login');
+
+$registry = Images->new(port(8081));
+@login = (Authorization => login('user', 'secret') =~ s/.*: //r);
+
+is($registry->request('POST', '/v2/a/blobs/uploads/', '', @login)->{status},
+	202, 'read-only: push with a login');
+is($registry->request('DELETE', "/v2/a/manifests/tag", undef, @login)
+	->{status}, 202, 'read-only: delete with a login');
+
+$t->stop();
+
+# the log
+
+example('logging.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([ $blob = Images::blob('logged') ]);
+
+$registry->push_image('a/b', 'tag', $image, 'patch');
+$registry->request('GET', '/v2/a/b/manifests/tag') for 1 .. 2;
+$registry->request('GET', "/v2/a/b/blobs/$blob->{digest}", undef,
+	'User-Agent' => "\"quoted\"\\");
+$registry->request('GET', '/v2/A%22%00b/manifests/tag');
+http("\x16\x03\x01\n\n");
+
+$t->stop();
+
+my @lines = split /\n/, $t->read_file('registry.json');
+my @logged = map { eval { decode_json($_) } || {} } @lines;
+
+is(scalar(grep { %$_ } @logged), scalar(@lines), 'log: each line is JSON');
+is(join(' ', grep { ref $_ } map { values %$_ } @logged), '', 'log: flat');
+
+my ($put) = grep { $_->{operation} eq 'push_manifest' } @logged;
+
+is($put->{status}, '201', 'log: status');
+is($put->{method}, 'PUT', 'log: method');
+is($put->{repository}, 'a/b', 'log: repository');
+is($put->{reference}, 'tag', 'log: reference');
+is($put->{digest}, $image->{digest}, 'log: digest');
+is($put->{client}, '127.0.0.1', 'log: client');
+like($put->{time}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/,
+	'log: time');
+cmp_ok($put->{received}, '>', length($image->{content}), 'log: received');
+
+is(join(' ', map { $_->{cache} } grep { $_->{operation} eq 'pull_manifest' }
+	@logged), 'MISS HIT', 'log: cache');
+
+my ($get) = grep { $_->{operation} eq 'pull_blob' } @logged;
+
+is($get->{digest}, $blob->{digest}, 'log: digest of a blob');
+is($get->{completed}, 'OK', 'log: completed');
+cmp_ok($get->{sent}, '>', 6, 'log: sent');
+
+# what reads the log knows no other names
+
+my $fluentd = slurp("$examples/fluentd.conf");
+my $promtail = slurp("$examples/promtail.yaml");
+
+my ($expressions) = $promtail =~ /expressions:\n((?: {12}.*\n)+)/;
+my ($labels) = $promtail =~ /- labels:\n((?: {10}.*\n)+)/;
+
+is(join(' ', grep { !exists $put->{$_} } $expressions =~ /: (\w+)$/mg), '',
+	'promtail: names');
+is(join(' ', grep { $expressions !~ /^ +$_:/m } $labels =~ /(\w+):/g), '',
+	'promtail: labels');
+is(join(' ', grep { !exists $put->{$_} }
+	$fluentd =~ /^ +time_key (\w+)$/m, $fluentd =~ /^ +types (\w+):/m), '',
+	'fluentd: names');
+is(join(' ', map { m!(/var/log/nginx/\S+)! } $fluentd, $promtail,
+	slurp("$examples/logging.conf") =~ /(access_log \S+)/),
+	join(' ', ('/var/log/nginx/registry.json') x 3), 'same log');
+
+# the image
+
+example('docker.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([ Images::blob('image') ]);
+
+is($registry->push_image('a', 'tag', $image, 'patch'), undef, 'image: push');
+is(join("\n", $registry->check('a', 'tag', $image->{digest})), '',
+	'image: pull');
+
+$t->stop();
+
+like($t->read_file('stdout.log'), qr!PUT /v2/a/manifests/tag!, 'image: log');
+like($t->read_file('stderr.log'), qr!\[notice\]!, 'image: error log');
+
+# all of the directory was here
+
+is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.conf")),
+	'fluentd.conf', 'every example');
+
+# the documentation
+
+for my $snippet (@snippets) {
+	my ($name, $text) = @$snippet;
+
+	run_conf($name, whole_conf($text));
+	like(http_get('/v2/'), qr/^Docker-Distribution-Api-Version: /m,
+		"$name: serves");
+	$t->stop();
+}
+
+# the subroutines below hold on to it, and its own tests come at its end
+
+undef $t;
+
+###############################################################################
+
+# Runs an example with paths and ports of the test's own.
+
+sub example {
+	my ($name) = @_;
+
+	$seen{$name} = 1;
+	run_conf($name, slurp("$examples/$name"));
+}
+
+sub run_conf {
+	my ($name, $conf) = @_;
+	my %ports = (5000 => 8080, 5001 => 8081, 443 => 8443);
+	my $store = $name =~ s/\W/-/gr;
+
+	$conf =~ s/^(?:load_module|daemon|pid) .*\n//mg;
+	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
+	$conf =~ s/^http \{\n/http {\n    %%TEST_GLOBALS_HTTP%%\n/m;
+	$conf =~ s!/var/lib/registry!%%TESTDIR%%/$store!g;
+	$conf =~ s!/(?:etc|var/log)/nginx!%%TESTDIR%%!g;
+	$conf =~ s!/dev/(stdout|stderr)!%%TESTDIR%%/$1.log!g;
+	$conf =~ s/127\.0\.0\.1:9000/127.0.0.1:8090/g;
+	$conf =~ s/(\blisten +)(\d+)/$1 . '127.0.0.1:'
+		. ($ports{$2} || die "$name: listen $2\n")/ge;
+
+	$t->write_file_expand('nginx.conf', $conf);
+	like($t->dump_config(), qr/test is successful/, "$name: loads");
+	$t->run();
+}
+
+# The configurations in Markdown: ["README.md:12", text].
+
+sub snippets {
+	my @found;
+
+	for my $file (@_) {
+		my $text = slurp($file);
+		my ($name) = $file =~ m!([^/]+)$!;
+
+		while ($text =~ /^```nginx\n(.*?)^```$/msg) {
+			my $line = 1 + (() = substr($text, 0, $-[0]) =~ /\n/g);
+			push @found, [ "$name:$line", $1 ];
+		}
+	}
+
+	return @found;
+}
+
+# A configuration around what may be a part of one.
+
+sub whole_conf {
+	my ($text) = @_;
+
+	return $text if $text =~ /^events/m;
+
+	my $store = "registry_store local { path /var/lib/registry; }\n";
+	my $stores = $text =~ /^ *registry_store/m ? '' : $store;
+
+	$text = "location /v2/ { registry local;\n$text\n}\n"
+		if $text !~ /^(?:server|location|map|registry_(?:store|zone))\b/m;
+
+	my ($http, $server) = $text =~ /^(.*?)^(location .*)\z/ms
+		? ($1, $2) : ($text, '');
+
+	if ($text !~ /^server \{/m) {
+		$server ||= 'location /v2/ { registry local; }';
+		$http .= "server {\nlisten 5000;\nserver_name localhost;\n"
+			. "$server\n}\n";
+
+	} else {
+		$http = $text;
+	}
+
+	return "events {\n}\n\nhttp {\n$stores$http\n}\n";
+}
+
+###############################################################################
+
+# one certificate for the server, one for a client, and one of a stranger
+
+sub certificates {
+	for my $ca (qw/ registry-ca clients-ca stranger-ca /) {
+		openssl("req -x509 -new -nodes -newkey rsa:2048 -days 2"
+			. " -subj /CN=$ca -keyout $d/$ca.key -out $d/$ca.crt");
+	}
+
+	for my $pair (qw/ registry client:clients-ca stranger:stranger-ca /) {
+		my ($name, $ca) = split /:/, $pair;
+		my $cn = $name eq 'registry' ? 'registry.example.com' : $name;
+
+		$ca ||= 'registry-ca';
+
+		openssl("req -new -nodes -newkey rsa:2048 -subj /CN=$cn"
+			. " -keyout $d/$name.key -out $d/$name.csr");
+		openssl("x509 -req -days 2 -in $d/$name.csr -CA $d/$ca.crt"
+			. " -CAkey $d/$ca.key -CAcreateserial"
+			. " -out $d/$name.crt");
+	}
+}
+
+sub openssl {
+	my ($arguments) = @_;
+
+	system("openssl $arguments >>$d/openssl.out 2>&1") == 0
+		or die "openssl: " . slurp("$d/openssl.out");
+}
+
+# a request over TLS, with a header and a client's certificate, if any
+
+sub https {
+	my ($method, $uri, $header, $certificate) = @_;
+	my $port = port(8443);
+	my $arguments = $certificate
+		? " -cert $d/$certificate.crt -key $d/$certificate.key" : '';
+
+	$header = $header ? "$header\n" : '';
+	$header .= "Content-Length: 0\n" if $method eq 'POST';
+
+	$t->write_file('request', "$method $uri HTTP/1.1\n"
+		. "Host: registry.example.com\n${header}Connection: close\n\n");
+
+	return scalar `openssl s_client -quiet -connect 127.0.0.1:$port \\
+		-servername registry.example.com -CAfile $d/registry-ca.crt \\
+		-verify_hostname registry.example.com -verify_return_error \\
+		$arguments <$d/request 2>$d/openssl.err`;
+}
+
+sub login {
+	return 'Authorization: Basic ' . encode_base64(join(':', @_), '');
+}
+
+# the code of an error's document, of an answer in either form
+
+sub code {
+	my ($answer) = @_;
+
+	my ($type, $body) = ref $answer
+		? ($answer->{headers}{'content-type'}, $answer->{content})
+		: $answer =~ /^Content-Type: (\S+?)\r\n.*?\r\n\r\n(.*)/ms;
+
+	return 'no JSON' if ($type // '') ne 'application/json';
+
+	return join ' ', map { $_->{code} } @{decode_json($body)->{errors}};
+}
+
+# Everybody must log in; team "x" may push to "x/...".
+
+sub auth_daemon {
+	my ($port) = @_;
+
+	my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$port",
+		Listen => 5, Reuse => 1) or die "Can't listen: $!\n";
+
+	while (my $client = $server->accept()) {
+		my ($head, %header) = ('');
+
+		while (<$client>) {
+			last if /^\r?\n/;
+			$header{lc $1} = $2 if /^([\w-]+): *(.*?)\r?\n/;
+		}
+
+		next if !%header;
+
+		my ($operation, $repository, $address)
+			= map { $_ // '' } @header{qw/ x-operation x-repository
+				x-client /};
+		my ($user) = decode_base64(($header{authorization} // '')
+			=~ s/^Basic //r) =~ /^(\w+):/;
+
+		open(my $log, '>>', "$d/auth.log") or die;
+		print $log "$operation $repository $address\n";
+		close $log;
+
+		print $client !defined $user
+			? "HTTP/1.0 401 Unauthorized\r\n"
+				. "WWW-Authenticate: Basic realm=\"team\"\r\n\r\n"
+			: $operation =~ /^push/ && $repository !~ m!^$user/!
+			? "HTTP/1.0 403 Forbidden\r\n\r\n"
+			: "HTTP/1.0 200 OK\r\n\r\n";
+	}
+}
+
+# a blob that is being sent and not read
+
+sub blob_begun {
+	my ($blob) = @_;
+
+	my $s = http("GET /v2/a/blobs/$blob->{digest} HTTP/1.0\n"
+		. "Host: localhost\n\n", start => 1);
+	sysread($s, my $begin, 100);
+
+	return $s;
+}
+
+###############################################################################
