@@ -21,6 +21,9 @@ typedef struct {
 } ngx_http_registry_key_t;
 
 
+static ngx_str_t  ngx_http_registry_nothing = ngx_string("");
+
+
 static void ngx_http_registry_cache_key(ngx_http_registry_key_t *key,
     ngx_http_registry_store_t *store, u_char kind, ngx_str_t *name,
     const void *reference, size_t len);
@@ -146,7 +149,7 @@ ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
 void
 ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
 {
-    ngx_str_t                  value, none;
+    ngx_str_t                  value;
     ngx_http_registry_key_t    key, mkey;
     ngx_http_registry_zone_t  *zone;
 
@@ -171,10 +174,10 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
         if (m->tag.len) {
             value.data = (u_char *) m->digest.text;
             value.len = m->digest.len;
-            ngx_str_null(&none);
 
             (void) ngx_http_registry_zone_put(zone, &key.text, key.hash,
-                                              &value, &none);
+                                              &value,
+                                              &ngx_http_registry_nothing);
         }
     }
 
@@ -244,17 +247,16 @@ ngx_http_registry_cache_blob(ngx_http_registry_zone_t *zone,
     ngx_http_registry_store_t *store, ngx_str_t *name,
     registry_digest_t *digest)
 {
-    ngx_str_t                none;
     ngx_http_registry_key_t  key;
 
-    ngx_str_null(&none);
-
     ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_BLOB,
-                                &none, digest->text, digest->len);
+                                &ngx_http_registry_nothing, digest->text,
+                                digest->len);
 
     ngx_http_registry_zone_lock(zone);
 
-    (void) ngx_http_registry_zone_put(zone, &key.text, key.hash, name, &none);
+    (void) ngx_http_registry_zone_put(zone, &key.text, key.hash, name,
+                                      &ngx_http_registry_nothing);
 
     ngx_http_registry_zone_unlock(zone);
 }
@@ -273,7 +275,8 @@ ngx_http_registry_cache_blob_of(ngx_http_registry_zone_t *zone,
     ngx_str_null(name);
 
     ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_BLOB,
-                                name, digest->text, digest->len);
+                                &ngx_http_registry_nothing, digest->text,
+                                digest->len);
 
     rc = NGX_OK;
 

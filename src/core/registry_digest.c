@@ -209,7 +209,7 @@ registry_hash_final(registry_hash_t *hash, registry_digest_t *digest)
 
     algorithm = &registry_algorithms[hash->algorithm];
 
-    p = digest->text;
+    p = &digest->text[0];
     memcpy(p, algorithm->name.data, REGISTRY_ALGORITHM_LEN);
     p += REGISTRY_ALGORITHM_LEN;
     *p++ = ':';

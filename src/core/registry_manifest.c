@@ -414,7 +414,7 @@ registry_json_scan(registry_str_t in, size_t *memory)
         return "the JSON has too many objects and arrays";
     }
 
-    *memory = 4 * in.len + 512 * containers + 256 * values;
+    *memory = 4 * in.len + 256 * containers + 160 * values;
 
     return NULL;
 }
