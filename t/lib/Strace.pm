@@ -32,9 +32,9 @@ sub worker {
 }
 
 # The calls of a process, all its threads, in the order in which they begin:
-# { name, arguments, result, begin, end }, the last two being places in that
-# order, "end" undefined if the call has not returned.  The expression is that
-# of strace's option -e.
+# { thread, name, arguments, result, begin, end }, the last two being places in
+# that order, "end" undefined if the call has not returned.  The expression is
+# that of strace's option -e.
 
 sub trace {
 	my ($t, $pid, $expression, $code) = @_;
@@ -86,11 +86,14 @@ sub parse {
 			finish($call, $call->{arguments} . $3, $place);
 
 		} elsif (/^(\d+) +(\w+)\((.*)/) {
-			push @calls, my $call = { name => $2, begin => $place };
+			push @calls, my $call = { thread => $1, name => $2,
+				begin => $place };
 
-			if ((my $rest = $3) =~ /(.*?) <unfinished \.\.\.>$/) {
-				$call->{arguments} = $1;
-				$unfinished{$1} = $call if /^(\d+)/;
+			my ($process, $rest) = ($1, $3);
+
+			if ($rest =~ s/ <(?:unfinished|detached) \.\.\.>$//) {
+				$call->{arguments} = $rest;
+				$unfinished{$process} = $call;
 
 			} else {
 				finish($call, $rest, $place);
