@@ -309,6 +309,7 @@ registry_hash_import(registry_str_t in, registry_hash_t *hash)
     }
 
     field = registry_hash_field(&rest);
+    memset(words, 0, sizeof(words));
 
     if (!registry_hex_read(field, words, algorithm->word * 8)) {
         return REGISTRY_INVALID;
@@ -467,15 +468,22 @@ registry_hex_write(char *p, const unsigned char *data, size_t len)
 static int
 registry_hex_read(registry_str_t in, unsigned char *data, size_t len)
 {
+    int     high, low;
     size_t  i;
 
-    if (in.len != len * 2 || !registry_hex_valid(in.data, in.len)) {
+    if (in.len != len * 2) {
         return 0;
     }
 
     for (i = 0; i < len; i++) {
-        data[i] = (unsigned char) (registry_hex_digit(in.data[2 * i]) << 4
-                                   | registry_hex_digit(in.data[2 * i + 1]));
+        high = registry_hex_digit(in.data[2 * i]);
+        low = registry_hex_digit(in.data[2 * i + 1]);
+
+        if (high == -1 || low == -1) {
+            return 0;
+        }
+
+        data[i] = (unsigned char) (high << 4 | low);
     }
 
     return 1;

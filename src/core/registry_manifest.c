@@ -90,7 +90,7 @@ registry_manifest_parse(registry_str_t in, registry_str_t content_type,
     registry_status_e     status;
     registry_manifest_t  *m;
 
-    if (in.len > REGISTRY_MANIFEST_MAX) {
+    if (in.len > (size_t) REGISTRY_MANIFEST_MAX) {
         *reason = "the manifest is too large";
         return REGISTRY_INVALID;
     }
