@@ -147,6 +147,7 @@ struct ngx_http_registry_ctx_s {
     /* reading a body */
     ngx_http_registry_sink_pt          sink;
     ngx_http_registry_step_pt          body_done;
+    ngx_chain_t                       *body;      /* read, and not taken yet */
     off_t                              body_max;
     off_t                              body_size; /* read so far */
     u_char                            *file_buf;  /* of a body in a file */
@@ -294,7 +295,10 @@ ngx_int_t ngx_http_registry_finish_upload(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_upload_status(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_cancel_upload(ngx_http_registry_ctx_t *ctx);
 
-/* keeps where a session stands whose request ends early */
+/*
+ * For a request that ends early: lets go of its session, keeping where it
+ * stands, or removes it if nobody knows of it.
+ */
 
 void ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx);
 

@@ -10,6 +10,7 @@
 
 static ngx_int_t ngx_http_registry_body_start(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_body_step(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_body_take(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_body_buf(ngx_http_registry_ctx_t *ctx,
     ngx_buf_t *b);
 static ngx_int_t ngx_http_registry_body_file(ngx_http_registry_ctx_t *ctx,
@@ -63,6 +64,51 @@ ngx_http_registry_body_start(ngx_http_registry_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    return ngx_http_registry_body_take(ctx);
+}
+
+
+/* what was read becomes ours, or if others want it too, a copy of its buffers */
+
+static ngx_int_t
+ngx_http_registry_body_take(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_buf_t                *b;
+    ngx_chain_t              *in, *cl, **ll;
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
+
+    r = ctx->request;
+    rb = r->request_body;
+
+    if (!r->preserve_body) {
+        ctx->body = rb->bufs;
+        rb->bufs = NULL;
+        return NGX_OK;
+    }
+
+    ll = &ctx->body;
+
+    for (in = rb->bufs; in; in = in->next) {
+        cl = ngx_alloc_chain_link(r->pool);
+        if (cl == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        b = ngx_calloc_buf(r->pool);
+        if (b == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        *b = *in->buf;
+
+        cl->buf = b;
+        cl->next = NULL;
+
+        *ll = cl;
+        ll = &cl->next;
+    }
+
     return NGX_OK;
 }
 
@@ -95,23 +141,21 @@ ngx_http_registry_body_continue(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_body_step(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_int_t                 rc;
-    ngx_chain_t              *cl;
-    ngx_http_request_t       *r;
-    ngx_http_request_body_t  *rb;
+    ngx_int_t            rc;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
-    rb = r->request_body;
 
     r->read_event_handler = ngx_http_block_reading;
 
     for ( ;; ) {
 
-        while (rb->bufs) {
-            cl = rb->bufs;
+        while (ctx->body) {
+            cl = ctx->body;
 
             if (ngx_buf_size(cl->buf) == 0) {
-                rb->bufs = cl->next;
+                ctx->body = cl->next;
                 ngx_free_chain(r->pool, cl);
                 continue;
             }
@@ -134,7 +178,10 @@ ngx_http_registry_body_step(ngx_http_registry_ctx_t *ctx)
             return rc;
         }
 
-        if (rc == NGX_AGAIN && rb->bufs == NULL) {
+        ctx->body = r->request_body->bufs;
+        r->request_body->bufs = NULL;
+
+        if (rc == NGX_AGAIN && ctx->body == NULL) {
             r->read_event_handler = ngx_http_registry_body_event;
             return NGX_AGAIN;
         }

@@ -96,7 +96,7 @@ ngx_int_t ngx_http_registry_fs_sync_parent(ngx_http_registry_op_t *op,
 /*
  * Moves a file that is on the disk already to its final name, durably, and
  * across file systems if it must.  The source is gone afterwards, unless
- * that failed.
+ * that failed.  NGX_DECLINED if there is no source.
  */
 
 ngx_int_t ngx_http_registry_fs_publish(ngx_http_registry_op_t *op,

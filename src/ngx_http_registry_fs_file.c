@@ -249,11 +249,20 @@ ngx_int_t
 ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
     const char *to)
 {
+    ngx_int_t  rc;
+
     if (rename(from, to) == 0) {
         return ngx_http_registry_fs_sync_parent(op, to);
     }
 
     if (ngx_errno == NGX_ENOENT) {
+
+        /* no directory is made for what somebody has taken away */
+
+        rc = ngx_http_registry_fs_exists(op, from);
+        if (rc != NGX_OK) {
+            return rc;
+        }
 
         if (ngx_http_registry_fs_mkdirs(op, to) != NGX_OK) {
             return NGX_ERROR;

@@ -19,6 +19,8 @@
 #define NGX_HTTP_REGISTRY_FS_TMP_VALID   3600       /* seconds */
 
 
+static ngx_int_t ngx_http_registry_fs_upload_files(
+    ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *file);
 static ngx_int_t ngx_http_registry_fs_upload_state(
@@ -34,12 +36,8 @@ static void ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
 ngx_int_t
 ngx_http_registry_fs_upload_create(ngx_http_registry_op_t *op)
 {
-    int                       n;
-    char                      text[sizeof("2026-01-01T00:00:00Z")];
-    time_t                    now;
-    ngx_fd_t                  fd;
+    ngx_err_t                 err;
     ngx_int_t                 rc;
-    struct tm                 tm;
     ngx_http_registry_path_t  path;
 
     rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
@@ -63,6 +61,29 @@ ngx_http_registry_fs_upload_create(ngx_http_registry_op_t *op)
             return ngx_http_registry_fs_failed(op, "mkdir()", path.data);
         }
     }
+
+    rc = ngx_http_registry_fs_upload_files(op);
+
+    if (rc != NGX_OK) {
+        err = op->err;
+        (void) ngx_http_registry_fs_remove_tree(op, path.data);
+        op->err = err;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_upload_files(ngx_http_registry_op_t *op)
+{
+    int                       n;
+    char                      text[sizeof("2026-01-01T00:00:00Z")];
+    time_t                    now;
+    ngx_fd_t                  fd;
+    ngx_int_t                 rc;
+    struct tm                 tm;
+    ngx_http_registry_path_t  path;
 
     now = time(NULL);
     (void) gmtime_r(&now, &tm);
@@ -225,6 +246,12 @@ ngx_http_registry_fs_upload_save(ngx_http_registry_op_t *op)
 
     fd = open(temp.data, O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC, 0644);
 
+    /* the session was cancelled meanwhile */
+
+    if (fd == NGX_INVALID_FILE && ngx_errno == NGX_ENOENT) {
+        return NGX_DECLINED;
+    }
+
     if (fd == NGX_INVALID_FILE) {
         return ngx_http_registry_fs_failed(op, "open()", temp.data);
     }
@@ -237,11 +264,15 @@ ngx_http_registry_fs_upload_save(ngx_http_registry_op_t *op)
         return rc;
     }
 
-    if (rename(temp.data, path.data) == -1) {
-        return ngx_http_registry_fs_failed(op, "rename()", path.data);
+    if (rename(temp.data, path.data) == 0) {
+        return NGX_OK;
     }
 
-    return NGX_OK;
+    if (ngx_errno == NGX_ENOENT) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_registry_fs_failed(op, "rename()", path.data);
 }
 
 

@@ -7,6 +7,8 @@
 
 #include "ngx_http_registry.h"
 
+#include <jansson.h>
+
 
 #define NGX_HTTP_REGISTRY_ZONE_SIZE    (32 * 1024 * 1024)
 #define NGX_HTTP_REGISTRY_BODY_BUFFER  (512 * 1024)
@@ -814,6 +816,10 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
     if (ngx_get_conf(cycle->conf_ctx, ngx_http_module) == NULL) {
         return NGX_OK;
     }
+
+    /* or else the first JSON object would read /dev/urandom */
+
+    json_object_seed(0);
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_registry_module);
 

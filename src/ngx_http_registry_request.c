@@ -367,6 +367,10 @@ ngx_http_registry_run(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
+    /* an answer that says where a session stands must not find it locked */
+
+    ngx_http_registry_upload_cleanup(ctx);
+
     /* a body that is not read to its end takes the connection with it */
 
     if (ctx->request->reading_body) {

@@ -46,6 +46,8 @@ static ngx_int_t ngx_http_registry_upload_range(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_open(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_opened(
     ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_upload_body(ngx_http_registry_ctx_t *ctx,
+    off_t stands);
 static ngx_int_t ngx_http_registry_upload_misplaced(
     ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_sink(ngx_http_registry_ctx_t *ctx,
@@ -88,6 +90,13 @@ ngx_http_registry_start_upload(ngx_http_registry_ctx_t *ctx)
     rc = ngx_http_registry_upload_query(ctx);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (ctx->upload.commit) {
+        rc = ngx_http_registry_upload_body(ctx, 0);
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
     ctx->step = ngx_http_registry_upload_create;
@@ -499,7 +508,6 @@ ngx_http_registry_upload_open(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_upload_opened(ngx_http_registry_ctx_t *ctx)
 {
-    off_t                        max;
     ngx_int_t                    rc;
     ngx_http_registry_upload_t  *up;
 
@@ -529,10 +537,21 @@ ngx_http_registry_upload_opened(ngx_http_registry_ctx_t *ctx)
         return ngx_http_registry_upload_misplaced(ctx);
     }
 
+    return ngx_http_registry_upload_body(ctx, up->hash.length);
+}
+
+
+/* reading begins with the next step; what is known to be too much is refused */
+
+static ngx_int_t
+ngx_http_registry_upload_body(ngx_http_registry_ctx_t *ctx, off_t stands)
+{
+    off_t  max;
+
     max = NGX_MAX_OFF_T_VALUE;
 
     if (ctx->conf->max_blob_size) {
-        max = ctx->conf->max_blob_size - (off_t) up->hash.length;
+        max = ctx->conf->max_blob_size - stands;
     }
 
     return ngx_http_registry_read_body(ctx, ngx_http_registry_upload_sink,
@@ -638,9 +657,14 @@ static ngx_int_t
 ngx_http_registry_upload_write_failed(ngx_http_registry_ctx_t *ctx,
     ngx_err_t err)
 {
-    /* the session stands where it stood before this request */
+    /* the session stands where it stood before, and holds no more space */
 
     ctx->upload.hash = ctx->upload.start;
+
+    if (ftruncate(ctx->upload.fd, ctx->upload.start.length) == -1) {
+        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, ngx_errno,
+                      "ftruncate() of an upload failed");
+    }
 
     return ngx_http_registry_store_failed(ctx, err, "pwrite()",
                                           "an upload's data");
@@ -831,36 +855,41 @@ ngx_http_registry_upload_saved(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_upload_committed(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
+    ngx_int_t   rc;
+    ngx_uint_t  single, useless;
 
-    if (ctx->op->status == NGX_ABORT) {
+    single = (ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS);
 
-        /* bytes that are not what they should be are of no use to anybody */
+    /*
+     * Bytes that are not what they should be are of no use to anybody, and a
+     * session of a single request is known to nobody.
+     */
 
-        ngx_http_registry_end_op(ctx);
+    useless = (single || ctx->op->status == NGX_ABORT);
+
+    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UPLOAD_UNKNOWN);
+
+    if (rc != NGX_OK && useless) {
+        ctx->rc = rc;
 
         if (ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE)
             == NULL)
         {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return rc;
         }
 
         return ngx_http_registry_run_op(ctx,
                                         ngx_http_registry_upload_discarded);
     }
 
-    rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UPLOAD_UNKNOWN);
     if (rc != NGX_OK) {
         return rc;
     }
 
     ngx_http_registry_end_op(ctx);
 
-    r = ctx->request;
-
-    if (ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS) {
-        ngx_http_registry_count(ngx_http_registry_zone(r),
+    if (single) {
+        ngx_http_registry_count(ngx_http_registry_zone(ctx->request),
                                 NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB);
     }
 
@@ -873,9 +902,7 @@ ngx_http_registry_upload_discarded(ngx_http_registry_ctx_t *ctx)
 {
     ngx_http_registry_end_op(ctx);
 
-    ngx_http_registry_detail(ctx, ctx->digest.text, ctx->digest.len);
-
-    return ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID, NULL);
+    return ctx->rc;
 }
 
 
@@ -1033,11 +1060,12 @@ ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx)
         return;
     }
 
-    /* what has arrived before a client hung up is not lost */
-
     op = NULL;
 
-    if (up->hash.length != up->start.length) {
+    if (ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS) {
+        op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE);
+
+    } else if (up->hash.length != up->start.length) {
         op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE);
     }
 
