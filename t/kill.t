@@ -83,7 +83,7 @@ for (1 .. $kills) {
 	my $what = rand() < 0.6 ? 'worker' : 'everything';
 	my ($master) = slurp("$dir/nginx.pid") =~ /(\d+)/;
 	my %children = children($master);
-	my @workers = grep { $children{$_} =~ /worker process/ } keys %children;
+	my @workers = grep { $children{$_} !~ /cache manager/ } keys %children;
 
 	$killed{$what}++;
 

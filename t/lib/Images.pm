@@ -22,11 +22,11 @@ our $ACCEPT = join ', ', "$OCI.index.v1+json", "$OCI.manifest.v1+json",
 		'', '.list';
 
 sub new {
-	my ($class, $port) = @_;
+	my ($class, $port, %options) = @_;
 
 	return bless {
 		base => "http://127.0.0.1:$port",
-		http => HTTP::Tiny->new(max_redirect => 0, timeout => 30),
+		http => HTTP::Tiny->new(max_redirect => 0, timeout => 60, %options),
 	}, $class;
 }
 
