@@ -214,7 +214,7 @@ ngx_http_registry_document(ngx_http_request_t *r,
     ngx_http_clear_content_length(r);
 
     r->headers_out.content_length_n = len;
-    r->headers_out.content_encoding = NULL;
+    r->headers_out.content_encoding = &ngx_http_registry_identity;
     ngx_str_set(&r->headers_out.content_type, "application/json");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;

@@ -127,6 +127,41 @@ ngx_int_t ngx_http_registry_fs_remove_tree(ngx_http_registry_op_t *op,
     const char *path);
 
 
+/* a directory's names, sorted; shared, and not to be changed */
+
+typedef struct {
+    char         **names;
+    size_t         n;
+
+    char          *path;
+    char          *text;
+    size_t         len;
+    size_t         allocated;
+    size_t         size;        /* all it takes, in bytes */
+    struct stat    sb;          /* from before it was read */
+    ngx_uint_t     dirs;
+    ngx_uint_t     refs;
+    ngx_uint_t     used;
+} ngx_http_registry_dir_t;
+
+
+/*
+ * With "dirs" plain files and names that begin with an underscore are left
+ * out, and each name is there twice: for itself, and with a slash for what
+ * is below.  Closed by the caller.  NGX_DECLINED if there is none.
+ */
+
+ngx_int_t ngx_http_registry_fs_dir_open(ngx_http_registry_op_t *op,
+    const char *path, ngx_uint_t dirs, ngx_http_registry_dir_t **dir);
+
+void ngx_http_registry_fs_dir_close(ngx_http_registry_dir_t *dir);
+
+/* the index of the first name that sorts after "last" */
+
+size_t ngx_http_registry_fs_dir_after(ngx_http_registry_dir_t *dir,
+    const char *last);
+
+
 /* the operations of upload sessions */
 
 ngx_int_t ngx_http_registry_fs_upload_create(ngx_http_registry_op_t *op);

@@ -1,39 +1,19 @@
 
 /*
- * Lists of the file system driver, a page at a time.  What a page holds in
- * memory is bounded by its length, whatever the directory's.
+ * Lists of the file system driver, a page at a time: of tags, repositories
+ * and referrers.
  */
 
 
 #include "ngx_http_registry_fs.h"
 
 
-/* the smallest "limit" names above "last", in no order until they are done */
-
-typedef struct {
-    char                      **names;
-    size_t                      n;
-    size_t                      limit;
-    size_t                      size;
-    const char                 *last;
-    ngx_uint_t                  more;
-} ngx_http_registry_page_t;
-
-
-static ngx_int_t ngx_http_registry_fs_scan(ngx_http_registry_op_t *op,
-    const char *path, ngx_uint_t dirs, ngx_http_registry_page_t *page);
-static ngx_int_t ngx_http_registry_page_init(ngx_http_registry_page_t *page,
-    const char *last, size_t limit);
-static ngx_int_t ngx_http_registry_page_add(ngx_http_registry_page_t *page,
-    const char *name, const char *suffix);
-static void ngx_http_registry_page_cut(ngx_http_registry_page_t *page);
-static void ngx_http_registry_page_free(ngx_http_registry_page_t *page);
-static int ngx_libc_cdecl ngx_http_registry_page_cmp(const void *one,
-    const void *two);
 static ngx_int_t ngx_http_registry_list_add(ngx_http_registry_list_t *list,
     const char *text, size_t len);
 static ngx_int_t ngx_http_registry_fs_walk(ngx_http_registry_op_t *op,
     const char *prefix, const char *marker);
+static ngx_int_t ngx_http_registry_fs_visit(ngx_http_registry_op_t *op,
+    const char *name, const char *marker);
 static ngx_int_t ngx_http_registry_fs_referrer_add(
     ngx_http_registry_op_t *op, const char *name);
 
@@ -44,35 +24,36 @@ ngx_http_registry_fs_readdir(ngx_http_registry_op_t *op, const char *path,
 {
     size_t                    i;
     ngx_int_t                 rc;
-    ngx_http_registry_page_t  page;
+    ngx_http_registry_dir_t  *dir;
 
     list->n = 0;
     list->len = 0;
     list->size = 0;
 
-    if (ngx_http_registry_page_init(&page, last, limit) != NGX_OK) {
-        return ngx_http_registry_fs_failed(op, "malloc()", path);
+    rc = ngx_http_registry_fs_dir_open(op, path, 0, &dir);
+    if (rc != NGX_OK) {
+        list->next[0] = '\0';
+        return rc;
     }
 
-    rc = ngx_http_registry_fs_scan(op, path, 0, &page);
+    i = ngx_http_registry_fs_dir_after(dir, last);
+    list->next[0] = '\0';
 
-    for (i = 0; rc == NGX_OK && i < page.n; i++) {
-        if (ngx_http_registry_list_add(list, page.names[i],
-                                       ngx_strlen(page.names[i]))
-            != NGX_OK)
-        {
+    for ( /* void */ ; i < dir->n && list->n < limit; i++) {
+        rc = ngx_http_registry_list_add(list, dir->names[i],
+                                        ngx_strlen(dir->names[i]));
+        if (rc != NGX_OK) {
             rc = ngx_http_registry_fs_failed(op, "malloc()", path);
+            break;
         }
     }
 
-    list->next[0] = '\0';
-
-    if (rc == NGX_OK && page.more && page.n) {
-        (void) snprintf(list->next, sizeof(list->next), "%s",
-                        page.names[page.n - 1]);
+    if (rc == NGX_OK && i < dir->n && list->n) {
+        (void) ngx_cpystrn((u_char *) list->next, (u_char *) dir->names[i - 1],
+                           sizeof(list->next));
     }
 
-    ngx_http_registry_page_free(&page);
+    ngx_http_registry_fs_dir_close(dir);
 
     return rc;
 }
@@ -123,14 +104,22 @@ ngx_http_registry_fs_repositories(ngx_http_registry_op_t *op,
 
     rc = ngx_http_registry_fs_walk(op, "", marker);
 
-    return (rc == NGX_DONE || rc == NGX_DECLINED) ? NGX_OK : rc;
+    if (rc == NGX_DONE) {
+        return NGX_OK;
+    }
+
+    /* this was the last page */
+
+    op->list.next[0] = '\0';
+
+    return (rc == NGX_DECLINED) ? NGX_OK : rc;
 }
 
 
 /*
  * Visits names in their order as whole strings.  Since "-" and "." sort
- * before "/", a directory stands in its parent's page twice: as itself,
- * "a", and as what is below, "a/".  NGX_DONE when the page is full.
+ * before "/", a directory stands in its parent's list twice: as itself, "a",
+ * and as what is below, "a/".  NGX_DONE when the page is full.
  */
 
 static ngx_int_t
@@ -138,10 +127,10 @@ ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
     const char *marker)
 {
     char                       name[REGISTRY_NAME_MAX + 2];
-    char                      *p;
     size_t                     i, len;
     ngx_int_t                  rc;
-    ngx_http_registry_page_t   page;
+    const char                *last, *p;
+    ngx_http_registry_dir_t   *dir;
     ngx_http_registry_path_t   path;
 
     rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REPOS
@@ -150,89 +139,80 @@ ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
         return rc;
     }
 
+    rc = ngx_http_registry_fs_dir_open(op, path.data, 1, &dir);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     len = ngx_strlen(prefix);
+    last = (strncmp(op->last, prefix, len) == 0) ? op->last + len : "";
+    p = strchr(last, '/');
 
-    /* twice the entries of a directory: nothing is cut off here */
+    /* what is left below the directory that the last page ended in */
 
-    if (ngx_http_registry_page_init(&page, "", NGX_MAX_SIZE_T_VALUE)
+    if (p) {
+        (void) snprintf(name, sizeof(name), "%s%.*s", prefix,
+                        (int) (p - last) + 1, last);
+
+        rc = ngx_http_registry_fs_walk(op, name, marker);
+    }
+
+    for (i = ngx_http_registry_fs_dir_after(dir, last);
+         i < dir->n && (rc == NGX_OK || rc == NGX_DECLINED);
+         i++)
+    {
+        if (len + ngx_strlen(dir->names[i]) > REGISTRY_NAME_MAX) {
+            continue;
+        }
+
+        (void) snprintf(name, sizeof(name), "%s%s", prefix, dir->names[i]);
+
+        if (name[ngx_strlen(name) - 1] != '/') {
+            rc = ngx_http_registry_fs_visit(op, name, marker);
+
+        } else if (!p || strncmp(last, dir->names[i], p - last + 1) != 0) {
+            rc = ngx_http_registry_fs_walk(op, name, marker);
+        }
+    }
+
+    ngx_http_registry_fs_dir_close(dir);
+
+    return (rc == NGX_DECLINED) ? NGX_OK : rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_visit(ngx_http_registry_op_t *op, const char *name,
+    const char *marker)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REPO "/%s",
+                                   name, marker);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_registry_fs_exists(op, path.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (op->list.n == op->limit) {
+        return NGX_DONE;
+    }
+
+    if (ngx_http_registry_list_add(&op->list, name, ngx_strlen(name))
         != NGX_OK)
     {
         return ngx_http_registry_fs_failed(op, "malloc()", path.data);
     }
 
-    rc = ngx_http_registry_fs_scan(op, path.data, 1, &page);
+    (void) ngx_cpystrn((u_char *) op->list.next, (u_char *) name,
+                       sizeof(op->list.next));
 
-    for (i = 0; rc == NGX_OK && i < page.n; i++) {
-
-        p = page.names[i];
-
-        if (len + ngx_strlen(p) > REGISTRY_NAME_MAX) {
-            continue;
-        }
-
-        (void) snprintf(name, sizeof(name), "%s%s", prefix, p);
-
-        if (name[ngx_strlen(name) - 1] == '/') {
-
-            /* what is below "last" is not over yet */
-
-            if (strcmp(name, op->last) > 0
-                || strncmp(name, op->last, ngx_strlen(name)) == 0)
-            {
-                rc = ngx_http_registry_fs_walk(op, name, marker);
-
-                if (rc == NGX_DECLINED) {
-                    rc = NGX_OK;
-                }
-            }
-
-            continue;
-        }
-
-        if (strcmp(name, op->last) <= 0) {
-            continue;
-        }
-
-        if (ngx_http_registry_fs_path(op, &path,
-                                      NGX_HTTP_REGISTRY_FS_REPO "/%s", name,
-                                      marker)
-            != NGX_OK)
-        {
-            rc = NGX_ERROR;
-            break;
-        }
-
-        if (ngx_http_registry_fs_exists(op, path.data) != NGX_OK) {
-            continue;
-        }
-
-        if (op->list.n == op->limit) {
-            rc = NGX_DONE;
-            break;
-        }
-
-        if (ngx_http_registry_list_add(&op->list, name, ngx_strlen(name))
-            != NGX_OK)
-        {
-            rc = ngx_http_registry_fs_failed(op, "malloc()", path.data);
-        }
-    }
-
-    ngx_http_registry_page_free(&page);
-
-    if (rc == NGX_DONE && op->list.next[0] == '\0' && op->list.n) {
-
-        /* the last name of the list; it ends with a zero */
-
-        for (p = op->list.start + op->list.len - 1;
-             p > op->list.start && p[-1] != '\0';
-             p--)
-        { /* void */ }
-
-        (void) snprintf(op->list.next, sizeof(op->list.next), "%s", p);
-    }
-
-    return rc;
+    return NGX_OK;
 }
 
 
@@ -271,8 +251,8 @@ ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op)
         for (i = 0; i < names.n; i++) {
 
             if (op->list.n == op->limit) {
-                (void) snprintf(op->list.next, sizeof(op->list.next), "%s",
-                                last);
+                (void) ngx_cpystrn((u_char *) op->list.next, (u_char *) last,
+                                   sizeof(op->list.next));
                 rc = NGX_DONE;
                 break;
             }
@@ -389,155 +369,6 @@ ngx_http_registry_fs_referrer(const registry_digest_t *digest, char *buf)
     buf[REGISTRY_ALGORITHM_LEN] = '-';
 
     return buf;
-}
-
-
-/* with "dirs" a name stands for itself and, with a slash, what is below */
-
-static ngx_int_t
-ngx_http_registry_fs_scan(ngx_http_registry_op_t *op, const char *path,
-    ngx_uint_t dirs, ngx_http_registry_page_t *page)
-{
-    DIR            *dir;
-    ngx_int_t       rc;
-    struct dirent  *de;
-
-    dir = opendir(path);
-
-    if (dir == NULL) {
-        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
-            return NGX_DECLINED;
-        }
-
-        return ngx_http_registry_fs_failed(op, "opendir()", path);
-    }
-
-    rc = NGX_OK;
-
-    for ( ;; ) {
-        ngx_set_errno(0);
-        de = readdir(dir);
-
-        if (de == NULL) {
-            if (ngx_errno) {
-                rc = ngx_http_registry_fs_failed(op, "readdir()", path);
-            }
-
-            break;
-        }
-
-        if (ngx_strcmp(de->d_name, ".") == 0
-            || ngx_strcmp(de->d_name, "..") == 0
-            || (dirs && de->d_name[0] == '_')
-            || (dirs && de->d_type == DT_REG))
-        {
-            continue;
-        }
-
-        if (ngx_http_registry_page_add(page, de->d_name, "") != NGX_OK
-            || (dirs
-                && ngx_http_registry_page_add(page, de->d_name, "/")
-                   != NGX_OK))
-        {
-            rc = ngx_http_registry_fs_failed(op, "malloc()", path);
-            break;
-        }
-    }
-
-    (void) closedir(dir);
-
-    ngx_http_registry_page_cut(page);
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_registry_page_init(ngx_http_registry_page_t *page, const char *last,
-    size_t limit)
-{
-    ngx_memzero(page, sizeof(ngx_http_registry_page_t));
-
-    page->last = last;
-    page->limit = limit;
-    page->size = ngx_max(ngx_min(limit, 512), 1) * 2;
-    page->names = malloc(page->size * sizeof(char *));
-
-    return page->names ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-ngx_http_registry_page_add(ngx_http_registry_page_t *page, const char *name,
-    const char *suffix)
-{
-    char   *copy, **names;
-    size_t  len;
-
-    if (strcmp(name, page->last) <= 0) {
-        return NGX_OK;
-    }
-
-    if (page->n == page->size) {
-
-        if (page->n / 2 >= page->limit) {
-            ngx_http_registry_page_cut(page);
-
-        } else {
-            names = realloc(page->names, page->size * 2 * sizeof(char *));
-            if (names == NULL) {
-                return NGX_ERROR;
-            }
-
-            page->names = names;
-            page->size *= 2;
-        }
-    }
-
-    len = ngx_strlen(name) + ngx_strlen(suffix) + 1;
-
-    copy = malloc(len);
-    if (copy == NULL) {
-        return NGX_ERROR;
-    }
-
-    (void) snprintf(copy, len, "%s%s", name, suffix);
-
-    page->names[page->n++] = copy;
-
-    return NGX_OK;
-}
-
-
-/* sorts, and keeps what the limit allows */
-
-static void
-ngx_http_registry_page_cut(ngx_http_registry_page_t *page)
-{
-    qsort(page->names, page->n, sizeof(char *), ngx_http_registry_page_cmp);
-
-    while (page->n > page->limit) {
-        free(page->names[--page->n]);
-        page->more = 1;
-    }
-}
-
-
-static void
-ngx_http_registry_page_free(ngx_http_registry_page_t *page)
-{
-    while (page->n) {
-        free(page->names[--page->n]);
-    }
-
-    free(page->names);
-}
-
-
-static int ngx_libc_cdecl
-ngx_http_registry_page_cmp(const void *one, const void *two)
-{
-    return strcmp(*(char *const *) one, *(char *const *) two);
 }
 
 

@@ -445,6 +445,13 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->handler = ngx_http_registry_handler;
     }
 
+    if (conf->store_name.len && clcf->handler != ngx_http_registry_handler) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"registry\" conflicts with another handler of this "
+                      "location in %s:%ui", conf->file, conf->line);
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
 }
 
