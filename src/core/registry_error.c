@@ -55,7 +55,7 @@ static const registry_error_status_t  registry_error_statuses[] = {
     { 403, REGISTRY_DENIED },
     { 404, REGISTRY_NAME_UNKNOWN },
     { 413, REGISTRY_SIZE_INVALID },
-    { 416, REGISTRY_BLOB_UPLOAD_INVALID },
+    { 416, REGISTRY_SIZE_INVALID },
     { 429, REGISTRY_TOOMANYREQUESTS },
     { 501, REGISTRY_UNSUPPORTED_OPERATION },
     { 502, REGISTRY_UNAVAILABLE },
