@@ -195,10 +195,23 @@ ngx_int_t ngx_http_registry_fs_readdir(ngx_http_registry_op_t *op,
     const char *path, const char *last, ngx_uint_t limit,
     ngx_http_registry_list_t *list);
 
-/* the name of a referrer's file, "sha256-<hex>"; buf of REGISTRY_DIGEST_MAX */
+/* NGX_ERROR if memory is short */
 
-const char *ngx_http_registry_fs_referrer(const registry_digest_t *digest,
-    char *buf);
+ngx_int_t ngx_http_registry_list_add(ngx_http_registry_list_t *list,
+    const char *text, size_t len);
+
+
+/* a manifest's bytes, verified, in malloc()ed memory */
+
+ngx_int_t ngx_http_registry_fs_manifest(ngx_http_registry_op_t *op,
+    const registry_digest_t *digest, u_char **data, size_t *size);
+
+/* what a manifest refers to knows of it; and no more, for op->digest */
+
+ngx_int_t ngx_http_registry_fs_refer(ngx_http_registry_op_t *op,
+    const registry_digest_t *subject, const registry_digest_t *digest,
+    const char *descriptor);
+ngx_int_t ngx_http_registry_fs_unrefer(ngx_http_registry_op_t *op);
 
 
 #endif /* NGX_HTTP_REGISTRY_FS_H */

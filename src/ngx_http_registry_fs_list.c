@@ -1,21 +1,17 @@
 
 /*
- * Lists of the file system driver, a page at a time: of tags, repositories
- * and referrers.
+ * Lists of the file system driver, a page at a time: of a directory's names,
+ * which tags are, and of repositories.
  */
 
 
 #include "ngx_http_registry_fs.h"
 
 
-static ngx_int_t ngx_http_registry_list_add(ngx_http_registry_list_t *list,
-    const char *text, size_t len);
 static ngx_int_t ngx_http_registry_fs_walk(ngx_http_registry_op_t *op,
     const char *prefix, const char *marker);
 static ngx_int_t ngx_http_registry_fs_visit(ngx_http_registry_op_t *op,
     const char *name, const char *marker);
-static ngx_int_t ngx_http_registry_fs_referrer_add(
-    ngx_http_registry_op_t *op, const char *name);
 
 
 ngx_int_t
@@ -217,162 +213,6 @@ ngx_http_registry_fs_visit(ngx_http_registry_op_t *op, const char *name,
 
 
 ngx_int_t
-ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op)
-{
-    char                      *p, *last;
-    ngx_int_t                  rc;
-    ngx_uint_t                 i;
-    ngx_http_registry_list_t   names;
-    ngx_http_registry_path_t   path;
-
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REFERRERS,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    ngx_memzero(&names, sizeof(ngx_http_registry_list_t));
-
-    last = op->last;
-
-    do {
-        free(names.start);
-        names.start = NULL;
-
-        rc = ngx_http_registry_fs_readdir(op, path.data, last, op->limit,
-                                          &names);
-        if (rc != NGX_OK) {
-            break;
-        }
-
-        p = names.start;
-
-        for (i = 0; i < names.n; i++) {
-
-            if (op->list.n == op->limit) {
-                (void) ngx_cpystrn((u_char *) op->list.next, (u_char *) last,
-                                   sizeof(op->list.next));
-                rc = NGX_DONE;
-                break;
-            }
-
-            rc = ngx_http_registry_fs_referrer_add(op, p);
-
-            if (rc == NGX_ERROR) {
-                break;
-            }
-
-            last = p;
-            p += ngx_strlen(p) + 1;
-            rc = NGX_OK;
-        }
-
-        last = names.next;
-
-    } while (rc == NGX_OK && names.next[0]);
-
-    free(names.start);
-
-    return (rc == NGX_DONE || rc == NGX_DECLINED) ? NGX_OK : rc;
-}
-
-
-/* a referrer that another program deleted is not in the list any more */
-
-static ngx_int_t
-ngx_http_registry_fs_referrer_add(ngx_http_registry_op_t *op,
-    const char *name)
-{
-    char                     *buf;
-    size_t                    len;
-    ngx_int_t                 rc;
-    registry_str_t            text, type;
-    registry_digest_t         digest;
-    ngx_http_registry_path_t  path;
-
-    char                      id[REGISTRY_DIGEST_MAX + 1];
-
-    len = ngx_strlen(name);
-
-    if (len > REGISTRY_DIGEST_MAX || len <= REGISTRY_ALGORITHM_LEN) {
-        return NGX_DECLINED;
-    }
-
-    ngx_memcpy(id, name, len);
-    id[REGISTRY_ALGORITHM_LEN] = ':';
-
-    text.data = id;
-    text.len = len;
-
-    if (registry_digest_parse(text, &digest) != REGISTRY_OK) {
-        return NGX_DECLINED;
-    }
-
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_http_registry_fs_exists(op, path.data);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REFERRER,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest),
-                                   name);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    len = REGISTRY_MANIFEST_MAX;
-
-    buf = malloc(len);
-    if (buf == NULL) {
-        return ngx_http_registry_fs_failed(op, "malloc()", path.data);
-    }
-
-    rc = ngx_http_registry_fs_read(op, path.data, buf, &len);
-
-    text.data = buf;
-    text.len = len;
-
-    if (rc == NGX_OK && op->artifact_type) {
-        type.data = op->artifact_type;
-        type.len = ngx_strlen(op->artifact_type);
-
-        if (registry_descriptor_has_type(text, type) != REGISTRY_OK) {
-            rc = NGX_DECLINED;
-        }
-    }
-
-    if (rc == NGX_OK && len
-        && ngx_http_registry_list_add(&op->list, buf, len) != NGX_OK)
-    {
-        rc = ngx_http_registry_fs_failed(op, "malloc()", path.data);
-    }
-
-    free(buf);
-
-    return rc;
-}
-
-
-const char *
-ngx_http_registry_fs_referrer(const registry_digest_t *digest, char *buf)
-{
-    ngx_memcpy(buf, digest->text, digest->len + 1);
-    buf[REGISTRY_ALGORITHM_LEN] = '-';
-
-    return buf;
-}
-
-
-static ngx_int_t
 ngx_http_registry_list_add(ngx_http_registry_list_t *list, const char *text,
     size_t len)
 {

@@ -49,7 +49,6 @@ static ngx_int_t ngx_http_registry_fs_tag_write(ngx_http_registry_op_t *op,
 static ngx_int_t ngx_http_registry_fs_manifest_delete(
     ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_untag(ngx_http_registry_op_t *op);
-static ngx_int_t ngx_http_registry_fs_unrefer(ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_tag_delete(ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_linked(ngx_http_registry_op_t *op,
     const char *name, const registry_digest_t *digest);
@@ -340,53 +339,19 @@ ngx_http_registry_fs_manifest_data(ngx_http_registry_op_t *op)
     size_t                    len;
     ngx_int_t                 rc;
     registry_str_t            in;
-    registry_digest_t         digest;
-    ngx_file_info_t           fi;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                                   ngx_http_registry_fs_digest3(&op->digest));
+    rc = ngx_http_registry_fs_manifest(op, &op->digest, &op->data, &op->size);
     if (rc != NGX_OK) {
         return rc;
     }
-
-    if (stat(path.data, &fi) == -1) {
-        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
-            return NGX_DECLINED;
-        }
-
-        return ngx_http_registry_fs_failed(op, "stat()", path.data);
-    }
-
-    if (ngx_file_size(&fi) > REGISTRY_MANIFEST_MAX) {
-        ngx_set_errno(EFBIG);
-        return ngx_http_registry_fs_failed(op, "manifest", path.data);
-    }
-
-    op->size = (size_t) ngx_file_size(&fi);
-
-    op->data = malloc(op->size + 1);
-    if (op->data == NULL) {
-        return ngx_http_registry_fs_failed(op, "malloc()", path.data);
-    }
-
-    rc = ngx_http_registry_fs_read(op, path.data, op->data, &op->size);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    /* what cannot be verified is not served */
-
-    registry_hash_bytes(op->digest.algorithm, op->data, op->size, &digest);
 
     in.data = (const char *) op->data;
     in.len = op->size;
 
-    if (!registry_digest_equal(&digest, &op->digest)
-        || registry_media_type(in, op->media_type, &own) != REGISTRY_OK)
-    {
+    if (registry_media_type(in, op->media_type, &own) != REGISTRY_OK) {
         ngx_set_errno(NGX_EILSEQ);
-        return ngx_http_registry_fs_failed(op, "manifest", path.data);
+        return ngx_http_registry_fs_failed(op, "manifest", op->digest.text);
     }
 
     if (own) {
@@ -414,6 +379,63 @@ ngx_http_registry_fs_manifest_data(ngx_http_registry_op_t *op)
     }
 
     return NGX_OK;
+}
+
+
+/* what cannot be verified is not served */
+
+ngx_int_t
+ngx_http_registry_fs_manifest(ngx_http_registry_op_t *op,
+    const registry_digest_t *digest, u_char **data, size_t *size)
+{
+    ngx_int_t                 rc;
+    ngx_file_info_t           fi;
+    registry_digest_t         found;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                                   ngx_http_registry_fs_digest3(digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (stat(path.data, &fi) == -1) {
+        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+            return NGX_DECLINED;
+        }
+
+        return ngx_http_registry_fs_failed(op, "stat()", path.data);
+    }
+
+    if (ngx_file_size(&fi) > REGISTRY_MANIFEST_MAX) {
+        ngx_set_errno(EFBIG);
+        return ngx_http_registry_fs_failed(op, "manifest", path.data);
+    }
+
+    *size = (size_t) ngx_file_size(&fi);
+
+    *data = malloc(*size + 1);
+    if (*data == NULL) {
+        return ngx_http_registry_fs_failed(op, "malloc()", path.data);
+    }
+
+    rc = ngx_http_registry_fs_read(op, path.data, *data, size);
+
+    if (rc == NGX_OK) {
+        registry_hash_bytes(digest->algorithm, *data, *size, &found);
+
+        if (!registry_digest_equal(&found, digest)) {
+            ngx_set_errno(NGX_EILSEQ);
+            rc = ngx_http_registry_fs_failed(op, "manifest", path.data);
+        }
+    }
+
+    if (rc != NGX_OK) {
+        free(*data);
+        *data = NULL;
+    }
+
+    return rc;
 }
 
 
@@ -476,7 +498,6 @@ ngx_http_registry_fs_manifest_check(ngx_http_registry_op_t *op)
 static ngx_int_t
 ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
 {
-    char                      name[REGISTRY_DIGEST_MAX + 1];
     ngx_int_t                 rc;
     ngx_uint_t                i;
     ngx_http_registry_path_t  path;
@@ -510,15 +531,8 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     }
 
     if (rc == NGX_OK && op->subject.len) {
-        rc = ngx_http_registry_fs_path(op, &path,
-                              NGX_HTTP_REGISTRY_FS_REFERRER, op->name,
-                              ngx_http_registry_fs_digest(&op->subject),
-                              ngx_http_registry_fs_referrer(&op->digest, name));
-
-        if (rc == NGX_OK) {
-            rc = ngx_http_registry_fs_put(op, path.data, op->descriptor,
-                                          ngx_strlen(op->descriptor));
-        }
+        rc = ngx_http_registry_fs_refer(op, &op->subject, &op->digest,
+                                        op->descriptor);
     }
 
     for (i = 0; rc == NGX_OK && i < op->ntags; i++) {
@@ -678,61 +692,6 @@ ngx_http_registry_fs_untag(ngx_http_registry_op_t *op)
     op->tag = NULL;
 
     (void) closedir(dir);
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_registry_fs_unrefer(ngx_http_registry_op_t *op)
-{
-    char                      name[REGISTRY_DIGEST_MAX + 1];
-    ngx_int_t                 rc;
-    const char               *reason;
-    registry_str_t            in, type;
-    registry_status_e         status;
-    registry_manifest_t      *manifest;
-    const registry_digest_t  *subject;
-    ngx_http_registry_path_t  path;
-
-    rc = ngx_http_registry_fs_manifest_data(op);
-
-    if (rc != NGX_OK) {
-        /* what cannot be read can still be deleted */
-        free(op->data);
-        op->data = NULL;
-        return NGX_DECLINED;
-    }
-
-    in.data = (const char *) op->data;
-    in.len = op->size;
-    type.data = op->media_type;
-    type.len = ngx_strlen(op->media_type);
-
-    status = registry_manifest_parse(in, type, &manifest, &reason);
-
-    free(op->data);
-    op->data = NULL;
-
-    if (status != REGISTRY_OK) {
-        return NGX_DECLINED;
-    }
-
-    rc = NGX_DECLINED;
-    subject = registry_manifest_subject(manifest);
-
-    if (subject) {
-        rc = ngx_http_registry_fs_path(op, &path,
-                              NGX_HTTP_REGISTRY_FS_REFERRER, op->name,
-                              ngx_http_registry_fs_digest(subject),
-                              ngx_http_registry_fs_referrer(&op->digest, name));
-
-        if (rc == NGX_OK) {
-            rc = ngx_http_registry_fs_unlink(op, path.data);
-        }
-    }
-
-    registry_manifest_free(manifest);
 
     return rc;
 }
