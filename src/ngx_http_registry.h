@@ -247,6 +247,12 @@ ngx_int_t ngx_http_registry_read_body(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_body_continue(ngx_http_registry_ctx_t *ctx);
 
 
+/* write.c: the sink of an upload's body */
+
+ngx_int_t ngx_http_registry_write(ngx_http_registry_ctx_t *ctx, u_char *data,
+    size_t len);
+
+
 /* error.c: errors as the specification's documents */
 
 ngx_int_t ngx_http_registry_fail(ngx_http_registry_ctx_t *ctx,

@@ -1,7 +1,7 @@
 
 /*
- * Manifests and tags in the shared zone.  Keys: one byte for the store, one
- * for what it is, the repository, a zero, and the tag or digest.
+ * Manifests and tags in the shared zone.  Keys: the store, one byte for what
+ * it is, the repository, a zero, and the tag or digest.
  */
 
 
@@ -17,7 +17,8 @@ typedef struct {
     ngx_str_t  text;
     uint32_t   hash;
     uint32_t   name;        /* a hash of the repository */
-    u_char     data[2 + REGISTRY_NAME_MAX + 1 + REGISTRY_DIGEST_MAX];
+    u_char     data[2 * sizeof(uint32_t) + 1 + REGISTRY_NAME_MAX + 1
+                    + REGISTRY_DIGEST_MAX];
 } ngx_http_registry_key_t;
 
 
@@ -332,7 +333,7 @@ ngx_http_registry_cache_key(ngx_http_registry_key_t *key,
 
     p = key->data;
 
-    *p++ = (u_char) store->id;
+    p = ngx_cpymem(p, store->id, sizeof(store->id));
     *p++ = kind;
     p = ngx_cpymem(p, name->data, name->len);
     *p++ = '\0';

@@ -513,10 +513,6 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (mcf->stores.nelts == 255) {
-        return "is one too many, 255 are supported";
-    }
-
     store = ngx_pcalloc(cf->pool, sizeof(ngx_http_registry_store_t));
     if (store == NULL) {
         return NGX_CONF_ERROR;
@@ -524,7 +520,6 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     store->name = value[1];
     store->driver = &ngx_http_registry_fs_driver;
-    store->id = mcf->stores.nelts;
     store->file = cf->conf_file->file.name.data;
     store->line = cf->conf_file->line;
     store->tag_valid = NGX_CONF_UNSET_MSEC;
@@ -563,6 +558,9 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
     }
+
+    store->id[0] = ngx_crc32_long(store->path.data, store->path.len);
+    store->id[1] = ngx_murmur_hash2(store->path.data, store->path.len);
 
     ngx_conf_init_msec_value(store->tag_valid, 1000);
     ngx_conf_init_value(store->upload_expires, 7 * 24 * 60 * 60);

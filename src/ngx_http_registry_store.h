@@ -184,7 +184,12 @@ struct ngx_http_registry_driver_s {
 struct ngx_http_registry_store_s {
     ngx_str_t                           name;
     ngx_http_registry_driver_t         *driver;
-    ngx_uint_t                          id;     /* the key's part in a cache */
+
+    /*
+     * Its part of the keys in shared memory, made of its path alone: these
+     * outlive a configuration.
+     */
+    uint32_t                            id[2];
 
     ngx_str_t                           path;   /* zero terminated */
     ngx_str_t                           threads;
@@ -193,7 +198,7 @@ struct ngx_http_registry_store_s {
     time_t                              upload_expires;
     unsigned                            network:1;
 
-    /* of expire(): the repository reached, and what a round found */
+    /* of expire(): the repository that the last round reached */
     char                                cursor[REGISTRY_NAME_MAX + 1];
 
     u_char                             *file;   /* of the directive */
