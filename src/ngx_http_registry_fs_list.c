@@ -59,7 +59,10 @@ ngx_int_t
 ngx_http_registry_fs_tags(ngx_http_registry_op_t *op)
 {
     ngx_int_t                 rc;
+    ngx_uint_t                i;
     ngx_http_registry_path_t  path;
+
+    static const char  *markers[] = { "_manifests", "_layers" };
 
     rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS,
                                    op->name);
@@ -75,13 +78,16 @@ ngx_http_registry_fs_tags(ngx_http_registry_op_t *op)
 
     /* a repository that never had a tag is there all the same */
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REPO,
-                                   op->name);
-    if (rc != NGX_OK) {
-        return rc;
+    for (i = 0; i < 2 && rc == NGX_DECLINED; i++) {
+        rc = ngx_http_registry_fs_path(op, &path,
+                                       NGX_HTTP_REGISTRY_FS_REPO "/%s",
+                                       op->name, markers[i]);
+        if (rc == NGX_OK) {
+            rc = ngx_http_registry_fs_exists(op, path.data);
+        }
     }
 
-    return ngx_http_registry_fs_exists(op, path.data);
+    return rc;
 }
 
 

@@ -122,7 +122,7 @@ static ngx_int_t
 ngx_http_registry_list_limit(ngx_http_registry_ctx_t *ctx, ngx_uint_t max,
     ngx_uint_t *limit)
 {
-    char               buf[NGX_INT64_LEN];
+    char               buf[REGISTRY_NAME_MAX];
     size_t             len;
     uint64_t           n;
     registry_str_t     query, text;

@@ -44,6 +44,7 @@ static ngx_int_t ngx_http_registry_fs_manifest_check(
     ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_manifest_write(
     ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_type_write(ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_tag_write(ngx_http_registry_op_t *op,
     const char *tag);
 static ngx_int_t ngx_http_registry_fs_manifest_delete(
@@ -509,15 +510,8 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
         rc = ngx_http_registry_fs_put(op, path.data, op->data, op->size);
     }
 
-    if (rc == NGX_OK && op->media_type[0]) {
-        rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TYPE,
-                                     op->name,
-                                     ngx_http_registry_fs_digest(&op->digest));
-
-        if (rc == NGX_OK) {
-            rc = ngx_http_registry_fs_put(op, path.data, op->media_type,
-                                          ngx_strlen(op->media_type));
-        }
+    if (rc == NGX_OK) {
+        rc = ngx_http_registry_fs_type_write(op);
     }
 
     if (rc == NGX_OK) {
@@ -540,6 +534,32 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     }
 
     return rc;
+}
+
+
+/* the type it was pushed with this time, if the bytes do not say it */
+
+static ngx_int_t
+ngx_http_registry_fs_type_write(ngx_http_registry_op_t *op)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path;
+
+    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TYPE,
+                                   op->name,
+                                   ngx_http_registry_fs_digest(&op->digest));
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (op->media_type[0]) {
+        return ngx_http_registry_fs_put(op, path.data, op->media_type,
+                                        ngx_strlen(op->media_type));
+    }
+
+    rc = ngx_http_registry_fs_unlink(op, path.data);
+
+    return (rc == NGX_DECLINED) ? NGX_OK : rc;
 }
 
 
