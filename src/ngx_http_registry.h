@@ -213,6 +213,10 @@ ngx_int_t ngx_http_registry_op_result(ngx_http_registry_ctx_t *ctx,
 ngx_table_elt_t *ngx_http_registry_header_in(ngx_http_request_t *r,
     ngx_str_t *name);
 
+/* the bytes are sent as they are, and their type too: no filter adds to it */
+
+void ngx_http_registry_set_type(ngx_http_request_t *r, ngx_str_t *type);
+
 ngx_int_t ngx_http_registry_add_header(ngx_http_request_t *r,
     const char *name, ngx_str_t *value);
 ngx_int_t ngx_http_registry_add_digest(ngx_http_registry_ctx_t *ctx,
@@ -321,8 +325,6 @@ ngx_int_t ngx_http_registry_list_referrers(ngx_http_registry_ctx_t *ctx);
     (&((ngx_http_registry_main_conf_t *)                                      \
        ngx_http_get_module_main_conf(r, ngx_http_registry_module))->zone)
 
-
-extern ngx_table_elt_t  ngx_http_registry_identity;
 
 extern ngx_module_t  ngx_http_registry_module;
 extern ngx_module_t  ngx_http_registry_conf_module;

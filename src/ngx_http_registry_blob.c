@@ -102,14 +102,15 @@ ngx_http_registry_send_file(ngx_http_registry_ctx_t *ctx,
     ngx_chain_t          out;
     ngx_http_request_t  *r;
 
+    static ngx_str_t     type = ngx_string("application/octet-stream");
+
     r = ctx->request;
 
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = of->size;
     r->headers_out.last_modified_time = of->mtime;
-    r->headers_out.content_encoding = &ngx_http_registry_identity;
-    ngx_str_set(&r->headers_out.content_type, "application/octet-stream");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+    ngx_http_registry_set_type(r, &type);
 
     if (ngx_http_registry_add_digest(ctx, &ctx->digest) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -178,6 +178,8 @@ ngx_http_registry_document(ngx_http_request_t *r,
     const char          *message;
     ngx_pool_cleanup_t  *cln;
 
+    static ngx_str_t     type = ngx_string("application/json");
+
     status = r->headers_out.status;
 
     /* what went wrong since then may be something else */
@@ -214,11 +216,9 @@ ngx_http_registry_document(ngx_http_request_t *r,
     ngx_http_clear_content_length(r);
 
     r->headers_out.content_length_n = len;
-    r->headers_out.content_encoding = &ngx_http_registry_identity;
-    ngx_str_set(&r->headers_out.content_type, "application/json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_type_lowcase = NULL;
     ngx_str_null(&r->headers_out.charset);
+
+    ngx_http_registry_set_type(r, &type);
 
     return NGX_OK;
 }

@@ -95,18 +95,6 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
 };
 
 
-/*
- * In the place of Content-Encoding, and not among the headers: gzip, gunzip,
- * charset and the like then leave the bytes alone.
- */
-
-ngx_table_elt_t  ngx_http_registry_identity = {
-    .hash = 0,
-    .key = ngx_string("Content-Encoding"),
-    .value = ngx_string("identity")
-};
-
-
 static const struct {
     ngx_uint_t  method;
     ngx_str_t   name;
@@ -585,6 +573,30 @@ ngx_http_registry_header_in(ngx_http_request_t *r, ngx_str_t *name)
 }
 
 
+void
+ngx_http_registry_set_type(ngx_http_request_t *r, ngx_str_t *type)
+{
+    /*
+     * In the place of Content-Encoding, and not among the headers: gzip,
+     * gunzip, charset and the like then leave the bytes alone.
+     */
+    static ngx_table_elt_t  identity = {
+        .hash = 0,
+        .key = ngx_string("Content-Encoding"),
+        .value = ngx_string("identity")
+    };
+
+    r->headers_out.content_encoding = &identity;
+
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_lowcase = NULL;
+
+    /* or else a "charset" is added to it */
+
+    r->headers_out.content_type_len = 0;
+}
+
+
 ngx_int_t
 ngx_http_registry_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value)
@@ -727,10 +739,8 @@ ngx_http_registry_send_bytes(ngx_http_registry_ctx_t *ctx, ngx_str_t *type,
 
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = body->len;
-    r->headers_out.content_type = *type;
-    r->headers_out.content_type_len = type->len;
-    r->headers_out.content_type_lowcase = NULL;
-    r->headers_out.content_encoding = &ngx_http_registry_identity;
+
+    ngx_http_registry_set_type(r, type);
 
     ctx->rc = ngx_http_send_header(r);
 
