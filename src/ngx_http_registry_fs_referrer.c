@@ -31,7 +31,8 @@ static void ngx_http_registry_fs_referrer_name(
 ngx_int_t
 ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op)
 {
-    char                      *p, *last;
+    char                       last[REGISTRY_NAME_MAX + 1];
+    char                      *p;
     ngx_int_t                  rc;
     ngx_uint_t                 i;
     ngx_http_registry_list_t   names;
@@ -50,7 +51,7 @@ ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op)
 
     ngx_memzero(&names, sizeof(ngx_http_registry_list_t));
 
-    last = op->last;
+    (void) ngx_cpystrn((u_char *) last, (u_char *) op->last, sizeof(last));
 
     do {
         free(names.start);
@@ -67,8 +68,7 @@ ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op)
         for (i = 0; i < names.n; i++) {
 
             if (op->list.n == op->limit) {
-                (void) ngx_cpystrn((u_char *) op->list.next, (u_char *) last,
-                                   sizeof(op->list.next));
+                ngx_memcpy(op->list.next, last, sizeof(last));
                 rc = NGX_DONE;
                 break;
             }
@@ -79,12 +79,10 @@ ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op)
                 break;
             }
 
-            last = p;
+            (void) ngx_cpystrn((u_char *) last, (u_char *) p, sizeof(last));
             p += ngx_strlen(p) + 1;
             rc = NGX_OK;
         }
-
-        last = names.next;
 
     } while (rc == NGX_OK && names.next[0]);
 
