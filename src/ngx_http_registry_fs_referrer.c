@@ -11,6 +11,11 @@
 #include "ngx_http_registry_fs.h"
 
 
+/* of a page: annotations can be as large as a manifest, a page should not */
+
+#define NGX_HTTP_REGISTRY_FS_REFERRERS_LEN  (2 * 1024 * 1024)
+
+
 static ngx_int_t ngx_http_registry_fs_referrer_add(
     ngx_http_registry_op_t *op, const char *name);
 static void ngx_http_registry_fs_adopt(ngx_http_registry_op_t *op);
@@ -67,7 +72,9 @@ ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op)
 
         for (i = 0; i < names.n; i++) {
 
-            if (op->list.n == op->limit) {
+            if (op->list.n == op->limit
+                || op->list.len > NGX_HTTP_REGISTRY_FS_REFERRERS_LEN)
+            {
                 ngx_memcpy(op->list.next, last, sizeof(last));
                 rc = NGX_DONE;
                 break;
