@@ -398,8 +398,10 @@ sub snippets {
 		my ($name) = $file =~ m!([^/]+)$!;
 
 		while ($text =~ /^```nginx\n(.*?)^```$/msg) {
-			my $line = 1 + (() = substr($text, 0, $-[0]) =~ /\n/g);
-			push @found, [ "$name:$line", $1 ];
+			my ($start, $snippet) = ($-[0], $1);
+			my $line = 1 + (substr($text, 0, $start) =~ tr/\n//);
+
+			push @found, [ "$name:$line", $snippet ];
 		}
 	}
 
@@ -413,17 +415,20 @@ sub whole_conf {
 
 	return $text if $text =~ /^events/m;
 
-	my $store = "registry_store local { path /var/lib/registry; }\n";
-	my $stores = $text =~ /^ *registry_store/m ? '' : $store;
+	my ($store) = $text =~ /^registry_store +(\w+)/m;
+	my $stores = $store ? ''
+		: "registry_store local { path /var/lib/registry; }\n";
 
-	$text = "location /v2/ { registry local;\n$text\n}\n"
+	$store ||= 'local';
+
+	$text = "location /v2/ { registry $store;\n$text\n}\n"
 		if $text !~ /^(?:server|location|map|registry_(?:store|zone))\b/m;
 
 	my ($http, $server) = $text =~ /^(.*?)^(location .*)\z/ms
 		? ($1, $2) : ($text, '');
 
 	if ($text !~ /^server \{/m) {
-		$server ||= 'location /v2/ { registry local; }';
+		$server ||= "location /v2/ { registry $store; }";
 		$http .= "server {\nlisten 5000;\nserver_name localhost;\n"
 			. "$server\n}\n";
 
