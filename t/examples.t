@@ -321,7 +321,10 @@ is(join(' ', map { m!(/var/log/nginx/\S+)! } $fluentd, $promtail,
 	slurp("$examples/logging.conf") =~ /(access_log \S+)/),
 	join(' ', ('/var/log/nginx/registry.json') x 3), 'same log');
 
-# the image
+# the image, which has a directory for the store already
+
+mkdir "$d/docker-conf";
+chown((getpwnam('www-data'))[2, 3], "$d/docker-conf");
 
 example('docker.conf');
 
