@@ -106,7 +106,9 @@ sub DESTROY {
 
 		my @errors = $log =~ /^.*(?:Sanitizer|runtime error:).*$/mg;
 		push @errors, $self->valgrind_errors();
-		Test::More::is(join("\n", @errors), '', 'no sanitizer errors');
+		Test::More::is(join("\n", @errors), '', 'no sanitizer errors')
+			or Test::More::diag($log =~
+				/^(.*(?:ERROR: \w+Sanitizer|runtime error:)(?:.*\n){1,40})/m);
 	}
 
 	print $self->log_text('error.log') if $ENV{TEST_NGINX_CATLOG};
