@@ -160,6 +160,7 @@ struct ngx_http_registry_ctx_s {
     ngx_array_t                        tags;      /* of ngx_str_t */
 
     unsigned                           running:1;
+    unsigned                           body_ready:1;
     unsigned                           replaced:1;  /* the body is ours */
 };
 

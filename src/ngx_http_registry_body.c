@@ -48,7 +48,7 @@ ngx_http_registry_body_start(ngx_http_registry_ctx_t *ctx)
 
     r->request_body_no_buffering = 1;
 
-    ctx->step = ngx_http_registry_body_step;
+    ctx->step = ngx_http_registry_body_take;
 
     rc = ngx_http_read_client_request_body(r, ngx_http_registry_body_ready);
 
@@ -60,11 +60,25 @@ ngx_http_registry_body_start(ngx_http_registry_ctx_t *ctx)
 
     r->main->count--;
 
-    if (r->request_body == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    return ctx->body_ready ? NGX_OK : NGX_AGAIN;
+}
 
-    return ngx_http_registry_body_take(ctx);
+
+/*
+ * Called from within ngx_http_read_client_request_body(), or later if a
+ * short body over HTTP/2 was there before it was asked for.
+ */
+
+static void
+ngx_http_registry_body_ready(ngx_http_request_t *r)
+{
+    ngx_http_registry_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_registry_module);
+
+    ctx->body_ready = 1;
+
+    ngx_http_registry_resume(ctx);
 }
 
 
@@ -80,6 +94,12 @@ ngx_http_registry_body_take(ngx_http_registry_ctx_t *ctx)
 
     r = ctx->request;
     rb = r->request_body;
+
+    if (rb == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->step = ngx_http_registry_body_step;
 
     if (!r->preserve_body) {
         ctx->body = rb->bufs;
@@ -110,14 +130,6 @@ ngx_http_registry_body_take(ngx_http_registry_ctx_t *ctx)
     }
 
     return NGX_OK;
-}
-
-
-/* called from within ngx_http_read_client_request_body() */
-
-static void
-ngx_http_registry_body_ready(ngx_http_request_t *r)
-{
 }
 
 

@@ -179,12 +179,12 @@ ngx_int_t ngx_http_registry_fs_catalog(ngx_http_registry_op_t *op);
 ngx_int_t ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op);
 
 /*
- * The repositories that have such a directory of their own ("_manifests"),
- * as ngx_http_registry_fs_readdir(), into op->list.
+ * The repositories that have one of these directories (the last marker is
+ * NULL), as ngx_http_registry_fs_readdir(), into op->list.
  */
 
 ngx_int_t ngx_http_registry_fs_repositories(ngx_http_registry_op_t *op,
-    const char *marker);
+    const char *const *markers);
 
 /*
  * The names in a directory that sort after "last", in order, at most limit;

@@ -8,10 +8,19 @@
 #include "ngx_http_registry_fs.h"
 
 
+static ngx_int_t ngx_http_registry_fs_has(ngx_http_registry_op_t *op,
+    const char *name, const char *const *markers);
 static ngx_int_t ngx_http_registry_fs_walk(ngx_http_registry_op_t *op,
-    const char *prefix, const char *marker);
+    const char *prefix, const char *const *markers);
 static ngx_int_t ngx_http_registry_fs_visit(ngx_http_registry_op_t *op,
-    const char *name, const char *marker);
+    const char *name, const char *const *markers);
+
+
+/* what makes a directory a repository */
+
+static const char *const  ngx_http_registry_fs_content[] = {
+    "_manifests", "_layers", NULL
+};
 
 
 ngx_int_t
@@ -59,10 +68,7 @@ ngx_int_t
 ngx_http_registry_fs_tags(ngx_http_registry_op_t *op)
 {
     ngx_int_t                 rc;
-    ngx_uint_t                i;
     ngx_http_registry_path_t  path;
-
-    static const char  *markers[] = { "_manifests", "_layers" };
 
     rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS,
                                    op->name);
@@ -78,10 +84,26 @@ ngx_http_registry_fs_tags(ngx_http_registry_op_t *op)
 
     /* a repository that never had a tag is there all the same */
 
-    for (i = 0; i < 2 && rc == NGX_DECLINED; i++) {
+    return ngx_http_registry_fs_has(op, op->name,
+                                    ngx_http_registry_fs_content);
+}
+
+
+/* whether a repository has one of those directories */
+
+static ngx_int_t
+ngx_http_registry_fs_has(ngx_http_registry_op_t *op, const char *name,
+    const char *const *markers)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  path;
+
+    rc = NGX_DECLINED;
+
+    for ( /* void */ ; *markers && rc == NGX_DECLINED; markers++) {
         rc = ngx_http_registry_fs_path(op, &path,
-                                       NGX_HTTP_REGISTRY_FS_REPO "/%s",
-                                       op->name, markers[i]);
+                                       NGX_HTTP_REGISTRY_FS_REPO "/%s", name,
+                                       *markers);
         if (rc == NGX_OK) {
             rc = ngx_http_registry_fs_exists(op, path.data);
         }
@@ -94,17 +116,18 @@ ngx_http_registry_fs_tags(ngx_http_registry_op_t *op)
 ngx_int_t
 ngx_http_registry_fs_catalog(ngx_http_registry_op_t *op)
 {
-    return ngx_http_registry_fs_repositories(op, "_manifests");
+    return ngx_http_registry_fs_repositories(op,
+                                             ngx_http_registry_fs_content);
 }
 
 
 ngx_int_t
 ngx_http_registry_fs_repositories(ngx_http_registry_op_t *op,
-    const char *marker)
+    const char *const *markers)
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_registry_fs_walk(op, "", marker);
+    rc = ngx_http_registry_fs_walk(op, "", markers);
 
     if (rc == NGX_DONE) {
         return NGX_OK;
@@ -126,7 +149,7 @@ ngx_http_registry_fs_repositories(ngx_http_registry_op_t *op,
 
 static ngx_int_t
 ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
-    const char *marker)
+    const char *const *markers)
 {
     char                       name[REGISTRY_NAME_MAX + 2];
     size_t                     i, len;
@@ -156,7 +179,7 @@ ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
         (void) snprintf(name, sizeof(name), "%s%.*s", prefix,
                         (int) (p - last) + 1, last);
 
-        rc = ngx_http_registry_fs_walk(op, name, marker);
+        rc = ngx_http_registry_fs_walk(op, name, markers);
     }
 
     for (i = ngx_http_registry_fs_dir_after(dir, last);
@@ -170,10 +193,10 @@ ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
         (void) snprintf(name, sizeof(name), "%s%s", prefix, dir->names[i]);
 
         if (name[ngx_strlen(name) - 1] != '/') {
-            rc = ngx_http_registry_fs_visit(op, name, marker);
+            rc = ngx_http_registry_fs_visit(op, name, markers);
 
         } else if (!p || strncmp(last, dir->names[i], p - last + 1) != 0) {
-            rc = ngx_http_registry_fs_walk(op, name, marker);
+            rc = ngx_http_registry_fs_walk(op, name, markers);
         }
     }
 
@@ -185,18 +208,11 @@ ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
 
 static ngx_int_t
 ngx_http_registry_fs_visit(ngx_http_registry_op_t *op, const char *name,
-    const char *marker)
+    const char *const *markers)
 {
-    ngx_int_t                 rc;
-    ngx_http_registry_path_t  path;
+    ngx_int_t  rc;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REPO "/%s",
-                                   name, marker);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_http_registry_fs_exists(op, path.data);
+    rc = ngx_http_registry_fs_has(op, name, markers);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -208,7 +224,7 @@ ngx_http_registry_fs_visit(ngx_http_registry_op_t *op, const char *name,
     if (ngx_http_registry_list_add(&op->list, name, ngx_strlen(name))
         != NGX_OK)
     {
-        return ngx_http_registry_fs_failed(op, "malloc()", path.data);
+        return ngx_http_registry_fs_failed(op, "malloc()", name);
     }
 
     (void) ngx_cpystrn((u_char *) op->list.next, (u_char *) name,

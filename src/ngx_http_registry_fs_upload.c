@@ -21,6 +21,8 @@
 
 static ngx_int_t ngx_http_registry_fs_upload_files(
     ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_upload_keep(
+    ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *file);
 static ngx_int_t ngx_http_registry_fs_upload_state(
@@ -221,10 +223,30 @@ ngx_http_registry_fs_upload_state(ngx_http_registry_op_t *op)
 }
 
 
-/* a rename, so that a reader sees this state or the one before */
-
 ngx_int_t
 ngx_http_registry_fs_upload_save(ngx_http_registry_op_t *op)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_fs_upload_keep(op);
+
+    /*
+     * Who opens the session next may do so before a writeback has closed its
+     * copy of the descriptor, with which the lock would go.
+     */
+
+    if (op->fd != NGX_INVALID_FILE) {
+        (void) flock(op->fd, LOCK_UN);
+    }
+
+    return rc;
+}
+
+
+/* a rename, so that a reader sees this state or the one before */
+
+static ngx_int_t
+ngx_http_registry_fs_upload_keep(ngx_http_registry_op_t *op)
 {
     char                      buf[REGISTRY_HASH_STATE_MAX];
     size_t                    len;
@@ -438,6 +460,8 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
     ngx_http_registry_op_t    *op;
     ngx_http_registry_path_t   path;
 
+    static const char *const   uploads[] = { "_uploads", NULL };
+
     last.data = (u_char *) store->cursor;
     last.len = ngx_strlen(store->cursor);
 
@@ -453,7 +477,7 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
     op->last = op->name;
     op->limit = NGX_HTTP_REGISTRY_FS_PAGE;
 
-    if (ngx_http_registry_fs_repositories(op, "_uploads") == NGX_OK) {
+    if (ngx_http_registry_fs_repositories(op, uploads) == NGX_OK) {
 
         p = op->list.start;
 

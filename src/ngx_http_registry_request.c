@@ -778,12 +778,12 @@ ngx_http_registry_cleanup(void *data)
         ngx_http_registry_end_op(ctx);
     }
 
+    ngx_http_registry_upload_cleanup(ctx);
+
     if (ctx->task) {
         ngx_http_registry_task_free(ctx->task);
         ctx->task = NULL;
     }
-
-    ngx_http_registry_upload_cleanup(ctx);
 
     if (ctx->parsed) {
         registry_manifest_free(ctx->parsed);

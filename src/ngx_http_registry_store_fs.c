@@ -529,6 +529,17 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
                                         op->descriptor);
     }
 
+    /* Distribution's garbage collector fails on a repository without it */
+
+    if (rc == NGX_OK && op->ntags == 0) {
+        rc = ngx_http_registry_fs_path(op, &path,
+                                       NGX_HTTP_REGISTRY_FS_TAGS "/", op->name);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_registry_fs_mkdirs(op, path.data);
+        }
+    }
+
     for (i = 0; rc == NGX_OK && i < op->ntags; i++) {
         rc = ngx_http_registry_fs_tag_write(op, op->tags[i]);
     }

@@ -808,25 +808,27 @@ ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx)
         return;
     }
 
-    op = NULL;
-
-    if (ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS) {
-        op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE);
-
-    } else if (up->hash.length != up->start.length) {
-        op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE);
-    }
+    op = ngx_http_registry_op(ctx,
+                              ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS
+                                  ? NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE
+                                  : NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE);
 
     if (op) {
-        op->fd = up->fd;
         op->hash = up->hash;
+
+        /* a write that goes on unseen keeps the lock until it has ended */
+
+        if (ctx->task == NULL) {
+            op->fd = up->fd;
+            up->fd = NGX_INVALID_FILE;
+        }
 
         (void) ngx_http_registry_op_start(op);
         ngx_http_registry_end_op(ctx);
-
-    } else {
-        (void) ngx_close_file(up->fd);
     }
 
-    up->fd = NGX_INVALID_FILE;
+    if (up->fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(up->fd);
+        up->fd = NGX_INVALID_FILE;
+    }
 }
