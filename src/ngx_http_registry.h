@@ -307,9 +307,14 @@ ngx_int_t ngx_http_registry_upload_status(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_cancel_upload(ngx_http_registry_ctx_t *ctx);
 
 /*
- * For a request that ends early: lets go of its session, keeping where it
- * stands, or removes it if nobody knows of it.
+ * Before an error is answered: what the status says of the session has to be
+ * true when the client reads it.  Goes on as a step does.
  */
+
+ngx_int_t ngx_http_registry_upload_failed(ngx_http_registry_ctx_t *ctx,
+    ngx_int_t status);
+
+/* for a request that is gone: lets go of its session, if it has one */
 
 void ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx);
 

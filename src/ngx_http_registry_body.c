@@ -144,6 +144,10 @@ ngx_http_registry_body_event(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_registry_body_continue(ngx_http_registry_ctx_t *ctx)
 {
+    /* a task's time is not the client's; reading on sets the timer again */
+
+    ctx->request->connection->read->timedout = 0;
+
     ctx->step = ngx_http_registry_body_step;
 
     return NGX_OK;
@@ -188,6 +192,10 @@ ngx_http_registry_body_step(ngx_http_registry_ctx_t *ctx)
 
         if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
             return rc;
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
         ctx->body = r->request_body->bufs;

@@ -13,6 +13,12 @@
 #define NGX_HTTP_REGISTRY_CACHE_BLOB      'b'
 
 
+/* another worker's clock may be a little ahead */
+
+#define ngx_http_registry_cache_age(entry)                                    \
+    ((ngx_msec_int_t) (ngx_current_msec - (entry)->checked))
+
+
 typedef struct {
     ngx_str_t  text;
     uint32_t   hash;
@@ -33,6 +39,8 @@ static void ngx_http_registry_cache_manifest_key(ngx_http_registry_key_t *key,
 static ngx_int_t ngx_http_registry_cache_find(ngx_http_registry_manifest_t *m,
     ngx_http_registry_key_t *key, ngx_http_registry_entry_t **tag,
     ngx_http_registry_entry_t **entry);
+static void ngx_http_registry_cache_remove(ngx_http_registry_manifest_t *m,
+    ngx_uint_t changed);
 static ngx_int_t ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
     ngx_http_registry_entry_t *entry, ngx_pool_t *pool);
 
@@ -42,7 +50,7 @@ ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
     ngx_pool_t *pool)
 {
     ngx_int_t                   rc;
-    ngx_msec_t                  valid;
+    ngx_msec_int_t              valid;
     ngx_http_registry_key_t     key;
     ngx_http_registry_zone_t   *zone;
     ngx_http_registry_entry_t  *tag, *entry;
@@ -60,8 +68,8 @@ ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
 
     if (rc == NGX_OK) {
 
-        if (ngx_current_msec - entry->checked >= valid
-            || (tag && ngx_current_msec - tag->checked >= valid))
+        if (ngx_http_registry_cache_age(entry) >= valid
+            || (tag && ngx_http_registry_cache_age(tag) >= valid))
         {
             rc = NGX_AGAIN;
         }
@@ -221,6 +229,21 @@ ngx_http_registry_cache_confirm(ngx_http_registry_manifest_t *m)
 void
 ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m)
 {
+    ngx_http_registry_cache_remove(m, 1);
+}
+
+
+void
+ngx_http_registry_cache_drop(ngx_http_registry_manifest_t *m)
+{
+    ngx_http_registry_cache_remove(m, 0);
+}
+
+
+static void
+ngx_http_registry_cache_remove(ngx_http_registry_manifest_t *m,
+    ngx_uint_t changed)
+{
     ngx_http_registry_key_t     key;
     ngx_http_registry_zone_t   *zone;
     ngx_http_registry_entry_t  *entry;
@@ -231,7 +254,9 @@ ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m)
 
     ngx_http_registry_zone_lock(zone);
 
-    ngx_http_registry_zone_changed(zone, key.name);
+    if (changed) {
+        ngx_http_registry_zone_changed(zone, key.name);
+    }
 
     entry = ngx_http_registry_zone_find(zone, &key.text, key.hash);
 

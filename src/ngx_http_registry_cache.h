@@ -58,6 +58,10 @@ void ngx_http_registry_cache_confirm(ngx_http_registry_manifest_t *m);
 
 void ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m);
 
+/* it was looked up again and is gone; nobody wrote anything here */
+
+void ngx_http_registry_cache_drop(ngx_http_registry_manifest_t *m);
+
 
 /* Anonymous mounts: which repository was last seen to have a blob. */
 

@@ -158,7 +158,7 @@ ngx_http_registry_early(ngx_http_request_t *r)
 
     } else if (r->uri_start && r->header_in) {
         p = r->uri_start;
-        last = r->uri_end ? r->uri_end : r->header_in->last;
+        last = r->header_in->last;
 
     } else {
         return 0;
@@ -181,8 +181,6 @@ ngx_http_registry_document(ngx_http_request_t *r,
     static ngx_str_t     type = ngx_string("application/json");
 
     status = r->headers_out.status;
-
-    /* what went wrong since then may be something else */
 
     error = ctx->error;
     message = ctx->message;

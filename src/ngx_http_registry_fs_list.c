@@ -12,6 +12,9 @@ static ngx_int_t ngx_http_registry_fs_has(ngx_http_registry_op_t *op,
     const char *name, const char *const *markers);
 static ngx_int_t ngx_http_registry_fs_walk(ngx_http_registry_op_t *op,
     const char *prefix, const char *const *markers);
+static ngx_int_t ngx_http_registry_fs_step(ngx_http_registry_op_t *op,
+    const char *prefix, const char *entry, size_t len,
+    const char *const *markers);
 static ngx_int_t ngx_http_registry_fs_visit(ngx_http_registry_op_t *op,
     const char *name, const char *const *markers);
 
@@ -151,7 +154,6 @@ static ngx_int_t
 ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
     const char *const *markers)
 {
-    char                       name[REGISTRY_NAME_MAX + 2];
     size_t                     i, len;
     ngx_int_t                  rc;
     const char                *last, *p;
@@ -176,33 +178,56 @@ ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
     /* what is left below the directory that the last page ended in */
 
     if (p) {
-        (void) snprintf(name, sizeof(name), "%s%.*s", prefix,
-                        (int) (p - last) + 1, last);
-
-        rc = ngx_http_registry_fs_walk(op, name, markers);
+        rc = ngx_http_registry_fs_step(op, prefix, last, p - last + 1,
+                                       markers);
     }
 
     for (i = ngx_http_registry_fs_dir_after(dir, last);
          i < dir->n && (rc == NGX_OK || rc == NGX_DECLINED);
          i++)
     {
-        if (len + ngx_strlen(dir->names[i]) > REGISTRY_NAME_MAX) {
+        if (p && strncmp(last, dir->names[i], p - last + 1) == 0) {
             continue;
         }
 
-        (void) snprintf(name, sizeof(name), "%s%s", prefix, dir->names[i]);
-
-        if (name[ngx_strlen(name) - 1] != '/') {
-            rc = ngx_http_registry_fs_visit(op, name, markers);
-
-        } else if (!p || strncmp(last, dir->names[i], p - last + 1) != 0) {
-            rc = ngx_http_registry_fs_walk(op, name, markers);
-        }
+        rc = ngx_http_registry_fs_step(op, prefix, dir->names[i],
+                                       ngx_strlen(dir->names[i]), markers);
     }
 
     ngx_http_registry_fs_dir_close(dir);
 
     return (rc == NGX_DECLINED) ? NGX_OK : rc;
+}
+
+
+/* what cannot be a repository, "..", lost+found, is passed over */
+
+static ngx_int_t
+ngx_http_registry_fs_step(ngx_http_registry_op_t *op, const char *prefix,
+    const char *entry, size_t len, const char *const *markers)
+{
+    char            name[REGISTRY_NAME_MAX + 2];
+    registry_str_t  text;
+
+    if (ngx_strlen(prefix) + len > REGISTRY_NAME_MAX) {
+        return NGX_DECLINED;
+    }
+
+    text.data = name;
+    text.len = snprintf(name, sizeof(name), "%s%.*s", prefix, (int) len,
+                        entry);
+
+    if (entry[len - 1] != '/') {
+        return registry_name_valid(text)
+                   ? ngx_http_registry_fs_visit(op, name, markers)
+                   : NGX_DECLINED;
+    }
+
+    text.len--;
+
+    return registry_name_valid(text)
+               ? ngx_http_registry_fs_walk(op, name, markers)
+               : NGX_DECLINED;
 }
 
 

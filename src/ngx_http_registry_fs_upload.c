@@ -132,7 +132,7 @@ ngx_int_t
 ngx_http_registry_fs_upload_open(ngx_http_registry_op_t *op)
 {
     ngx_int_t                 rc;
-    ngx_file_info_t           fi;
+    ngx_file_info_t           fi, now;
     ngx_http_registry_path_t  path;
 
     rc = ngx_http_registry_fs_upload_path(op, &path, "data");
@@ -158,15 +158,23 @@ ngx_http_registry_fs_upload_open(ngx_http_registry_op_t *op)
         return ngx_http_registry_fs_failed(op, "flock()", path.data);
     }
 
+    if (ngx_fd_info(op->fd, &fi) == NGX_FILE_ERROR) {
+        return ngx_http_registry_fs_failed(op, "fstat()", path.data);
+    }
+
+    /* what is locked must still be the session's, and not a blob by now */
+
+    if (stat(path.data, &now) == -1 || fi.st_ino != now.st_ino
+        || fi.st_dev != now.st_dev)
+    {
+        return NGX_DECLINED;
+    }
+
     /* the state is read under the lock: its last owner has written it */
 
     rc = ngx_http_registry_fs_upload_state(op);
     if (rc != NGX_OK) {
         return rc;
-    }
-
-    if (ngx_fd_info(op->fd, &fi) == NGX_FILE_ERROR) {
-        return ngx_http_registry_fs_failed(op, "fstat()", path.data);
     }
 
     /* a power failure may have taken bytes that were not on the disk yet */
@@ -283,6 +291,7 @@ ngx_http_registry_fs_upload_keep(ngx_http_registry_op_t *op)
     (void) close(fd);
 
     if (rc != NGX_OK) {
+        (void) unlink(temp.data);
         return rc;
     }
 
@@ -430,6 +439,13 @@ ngx_http_registry_fs_upload_delete(ngx_http_registry_op_t *op)
         return rc;
     }
 
+    /* a large file goes with its last descriptor: here, not on the loop */
+
+    if (op->fd != NGX_INVALID_FILE) {
+        (void) close(op->fd);
+        op->fd = NGX_INVALID_FILE;
+    }
+
     return ngx_http_registry_fs_discard(op, path.data);
 }
 
@@ -457,10 +473,19 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
     ngx_str_t                  last;
     ngx_uint_t                 i;
     ngx_msec_t                 next;
+    ngx_msec_int_t             left;
     ngx_http_registry_op_t    *op;
     ngx_http_registry_path_t   path;
 
     static const char *const   uploads[] = { "_uploads", NULL };
+
+    /* the other managers of the process decide when it calls them all */
+
+    left = (ngx_msec_int_t) (store->due - ngx_current_msec);
+
+    if (store->due && left > 0) {
+        return left;
+    }
 
     last.data = (u_char *) store->cursor;
     last.len = ngx_strlen(store->cursor);
@@ -509,6 +534,8 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
     }
 
     ngx_http_registry_op_free(op);
+
+    store->due = ngx_current_msec + next;
 
     return next;
 }

@@ -306,10 +306,6 @@ ngx_http_registry_list_repository(ngx_http_registry_ctx_t *ctx,
     u_char     buf[REGISTRY_NAME_MAX + 64];
     ngx_str_t  uri;
 
-    if (!registry_name_valid(entry)) {
-        return 0;
-    }
-
     uri.data = buf;
     uri.len = ngx_snprintf(buf, sizeof(buf), "/v2/%*s/tags/list", entry.len,
                            entry.data)

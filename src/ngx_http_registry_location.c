@@ -73,9 +73,7 @@ ngx_http_registry_find_location(ngx_http_core_loc_conf_t *pclcf,
 
     for (regex = pclcf->regex_locations; *regex; regex++) {
 
-        if (ngx_regex_exec((*regex)->regex->regex, uri, NULL, 0)
-            == NGX_REGEX_NO_MATCHED)
-        {
+        if (ngx_regex_exec((*regex)->regex->regex, uri, NULL, 0) < 0) {
             continue;
         }
 

@@ -48,6 +48,7 @@ static ngx_int_t ngx_http_registry_manifest_fill(
     ngx_http_registry_ctx_t *ctx, ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_manifest_written(
     ngx_http_registry_ctx_t *ctx);
+static void ngx_http_registry_forget_pushed(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_manifest_deleted(
     ngx_http_registry_ctx_t *ctx);
 
@@ -122,6 +123,8 @@ static ngx_int_t
 ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t                      rc;
+    ngx_str_t                      text;
+    ngx_pool_cleanup_t            *cln;
     ngx_http_registry_op_t        *op;
     ngx_http_registry_manifest_t  *m;
 
@@ -129,7 +132,7 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
 
     if (rc != NGX_OK) {
         if (rc == NGX_HTTP_NOT_FOUND) {
-            ngx_http_registry_cache_forget(&ctx->manifest);
+            ngx_http_registry_cache_drop(&ctx->manifest);
         }
 
         return rc;
@@ -150,13 +153,34 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_count(m->zone, NGX_HTTP_REGISTRY_COUNT_MISS);
     ngx_str_set(&ctx->cache, "MISS");
 
-    /* the operation, and what it read, stays until the request is over */
+    /*
+     * What is sent belongs to the request's pool: the log, and frames of
+     * HTTP/2 that are still queued, outlive the operation.
+     */
 
+    cln = ngx_pool_cleanup_add(ctx->request->pool, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = free;
+    cln->data = op->data;
+    op->data = NULL;
+
+    text.data = (u_char *) op->media_type;
+    text.len = ngx_strlen(op->media_type);
+
+    m->media_type.data = ngx_pstrdup(ctx->request->pool, &text);
+    if (m->media_type.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    m->media_type.len = text.len;
     m->digest = op->digest;
-    m->body.data = op->data;
+    m->body.data = cln->data;
     m->body.len = op->size;
-    m->media_type.data = (u_char *) op->media_type;
-    m->media_type.len = ngx_strlen(op->media_type);
+
+    ngx_http_registry_end_op(ctx);
 
     ngx_http_registry_cache_fill(m);
 
@@ -518,6 +542,8 @@ ngx_http_registry_manifest_write(ngx_http_registry_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    ngx_http_registry_forget_pushed(ctx);
+
     return ngx_http_registry_run_op(ctx, ngx_http_registry_manifest_written);
 }
 
@@ -598,6 +624,8 @@ ngx_http_registry_manifest_written(ngx_http_registry_ctx_t *ctx)
     ngx_uint_t                i;
     const registry_digest_t  *subject;
 
+    ngx_http_registry_forget_pushed(ctx);
+
     rc = ngx_http_registry_op_result(ctx, REGISTRY_NAME_UNKNOWN);
     if (rc != NGX_OK) {
         return rc;
@@ -607,21 +635,13 @@ ngx_http_registry_manifest_written(ngx_http_registry_ctx_t *ctx)
 
     tag = ctx->tags.elts;
 
-    for (i = 0; i < ctx->tags.nelts; i++) {
-
-        ngx_http_registry_manifest_key(ctx, &tag[i]);
-        ngx_http_registry_cache_forget(&ctx->manifest);
-
-        if (ctx->route.by_digest
-            && ngx_http_registry_add_header(ctx->request, "OCI-Tag", &tag[i])
-               != NGX_OK)
+    for (i = 0; ctx->route.by_digest && i < ctx->tags.nelts; i++) {
+        if (ngx_http_registry_add_header(ctx->request, "OCI-Tag", &tag[i])
+            != NGX_OK)
         {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
-
-    ngx_http_registry_manifest_key(ctx, NULL);
-    ngx_http_registry_cache_forget(&ctx->manifest);
 
     subject = registry_manifest_subject(ctx->parsed);
 
@@ -645,6 +665,29 @@ ngx_http_registry_manifest_written(ngx_http_registry_ctx_t *ctx)
     }
 
     return ngx_http_registry_send_empty(ctx, NGX_HTTP_CREATED);
+}
+
+
+/*
+ * What is in memory may not be true any more: before a write, since its end
+ * may not be seen if the client goes away, and after it, whatever came of it.
+ */
+
+static void
+ngx_http_registry_forget_pushed(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_str_t   *tag;
+    ngx_uint_t   i;
+
+    tag = ctx->tags.elts;
+
+    for (i = 0; i < ctx->tags.nelts; i++) {
+        ngx_http_registry_manifest_key(ctx, &tag[i]);
+        ngx_http_registry_cache_forget(&ctx->manifest);
+    }
+
+    ngx_http_registry_manifest_key(ctx, NULL);
+    ngx_http_registry_cache_forget(&ctx->manifest);
 }
 
 
@@ -684,13 +727,27 @@ ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_manifest_deleted(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_int_t  rc;
-
-    /* whatever came of it, what is in memory may not be true any more */
+    char        *p;
+    ngx_int_t    rc;
+    ngx_str_t    tag;
+    ngx_uint_t   i;
 
     ngx_http_registry_manifest_key(ctx, ctx->route.by_digest
                                             ? NULL : &ctx->reference);
     ngx_http_registry_cache_forget(&ctx->manifest);
+
+    /* the tags that went with a manifest */
+
+    p = ctx->op->list.start;
+
+    for (i = 0; i < ctx->op->list.n; i++) {
+        tag.data = (u_char *) p;
+        tag.len = ngx_strlen(p);
+        p += tag.len + 1;
+
+        ngx_http_registry_manifest_key(ctx, &tag);
+        ngx_http_registry_cache_forget(&ctx->manifest);
+    }
 
     rc = ngx_http_registry_op_result(ctx, REGISTRY_MANIFEST_UNKNOWN);
     if (rc != NGX_OK) {

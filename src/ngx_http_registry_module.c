@@ -795,7 +795,7 @@ ngx_http_registry_init_module(ngx_cycle_t *cycle)
                           ngx_create_dir_n " \"%V\" of registry_store \"%V\" "
                           "in %s:%ui failed", &store[i]->path,
                           &store[i]->name, store[i]->file, store[i]->line);
-            return NGX_ERROR;
+            goto failed;
         }
 
         if (geteuid() == 0
@@ -803,6 +803,16 @@ ngx_http_registry_init_module(ngx_cycle_t *cycle)
         {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno,
                           "chown() \"%V\" failed", &store[i]->path);
+            goto failed;
+        }
+
+        continue;
+
+    failed:
+
+        /* nginx would exit: right at its start, not at a reload */
+
+        if (ngx_is_init_cycle(cycle->old_cycle)) {
             return NGX_ERROR;
         }
     }

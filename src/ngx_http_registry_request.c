@@ -347,6 +347,11 @@ ngx_http_registry_run(ngx_http_registry_ctx_t *ctx)
 
     do {
         rc = ctx->step(ctx);
+
+        if (rc != NGX_OK && rc != NGX_AGAIN && rc != NGX_DONE) {
+            rc = ngx_http_registry_upload_failed(ctx, rc);
+        }
+
     } while (rc == NGX_OK);
 
     ctx->running = 0;
@@ -354,10 +359,6 @@ ngx_http_registry_run(ngx_http_registry_ctx_t *ctx)
     if (rc == NGX_AGAIN || rc == NGX_DONE) {
         return rc;
     }
-
-    /* an answer that says where a session stands must not find it locked */
-
-    ngx_http_registry_upload_cleanup(ctx);
 
     /* a body that is not read to its end takes the connection with it */
 
@@ -455,6 +456,17 @@ ngx_http_registry_run_task(ngx_http_registry_ctx_t *ctx, ngx_uint_t thread,
 static ngx_int_t
 ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx)
 {
+    /* a session's descriptor goes back to whom the clean-up looks for it */
+
+    if (ctx->op && ctx->upload.id.len) {
+        ctx->upload.fd = ctx->op->fd;
+        ctx->op->fd = NGX_INVALID_FILE;
+    }
+
+    if (ctx->op) {
+        ngx_http_registry_end_op(ctx);
+    }
+
     return ngx_http_registry_fail(ctx, REGISTRY_UNAVAILABLE,
                                   "too much is waiting for the store");
 }

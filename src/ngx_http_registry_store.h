@@ -18,7 +18,7 @@
 
 
 typedef enum {
-    /* name, digest; out: file, if "open" was asked for, else size only */
+    /* name, digest; out: of, and fd unless the file is file_pool's */
     NGX_HTTP_REGISTRY_OP_BLOB_OPEN = 0,
 
     /* name, digest */
@@ -161,7 +161,7 @@ struct ngx_http_registry_op_s {
     ngx_fd_t                     fd;        /* taken: NGX_INVALID_FILE */
 
     unsigned                     exclusive:1;
-    unsigned                     rehash:1;  /* hash is of another algorithm */
+    unsigned                     threaded:1; /* runs in a thread: may be slow */
 };
 
 
@@ -197,6 +197,8 @@ struct ngx_http_registry_store_s {
     ngx_msec_t                          tag_valid;
     time_t                              upload_expires;
     unsigned                            network:1;
+
+    ngx_msec_t                          due;    /* of expire(): the next round */
 
     /* of expire(): the repository that the last round reached */
     char                                cursor[REGISTRY_NAME_MAX + 1];

@@ -25,6 +25,11 @@
 #define NGX_HTTP_REGISTRY_FS_GPFS  0x47504653
 
 
+/* how large a manifest may be to be read in place */
+
+#define NGX_HTTP_REGISTRY_FS_HERE  (32 * 1024)
+
+
 typedef ngx_int_t (*ngx_http_registry_fs_pt)(ngx_http_registry_op_t *op);
 
 
@@ -134,6 +139,7 @@ ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
 static ngx_int_t
 ngx_http_registry_fs_start(ngx_http_registry_op_t *op)
 {
+    ngx_int_t           rc;
     ngx_thread_pool_t  *tp;
 
     tp = NULL;
@@ -145,8 +151,18 @@ ngx_http_registry_fs_start(ngx_http_registry_op_t *op)
     }
 
     op->task.work = ngx_http_registry_fs_work;
+    op->threaded = (tp != NULL);
 
-    return ngx_http_registry_task_run(&op->task, tp);
+    rc = ngx_http_registry_task_run(&op->task, tp);
+
+    /* a large manifest is read, hashed and looked into in a thread */
+
+    if (rc == NGX_OK && op->status == NGX_AGAIN) {
+        op->threaded = 1;
+        rc = ngx_http_registry_task_run(&op->task, op->store->tp);
+    }
+
+    return rc;
 }
 
 
@@ -383,7 +399,10 @@ ngx_http_registry_fs_manifest_data(ngx_http_registry_op_t *op)
 }
 
 
-/* what cannot be verified is not served */
+/*
+ * What cannot be verified is not served.  NGX_AGAIN: it is too large for the
+ * event loop.
+ */
 
 ngx_int_t
 ngx_http_registry_fs_manifest(ngx_http_registry_op_t *op,
@@ -406,6 +425,10 @@ ngx_http_registry_fs_manifest(ngx_http_registry_op_t *op,
         }
 
         return ngx_http_registry_fs_failed(op, "stat()", path.data);
+    }
+
+    if (ngx_file_size(&fi) > NGX_HTTP_REGISTRY_FS_HERE && !op->threaded) {
+        return NGX_AGAIN;
     }
 
     if (ngx_file_size(&fi) > REGISTRY_MANIFEST_MAX) {
@@ -711,6 +734,13 @@ ngx_http_registry_fs_untag(ngx_http_registry_op_t *op)
         if (rc == NGX_OK && registry_digest_equal(&digest, &op->digest)) {
             op->tag = de->d_name;
             rc = ngx_http_registry_fs_tag_delete(op);
+
+            if (rc == NGX_OK
+                && ngx_http_registry_list_add(&op->list, tag.data, tag.len)
+                   != NGX_OK)
+            {
+                rc = ngx_http_registry_fs_failed(op, "malloc()", path.data);
+            }
         }
 
         if (rc == NGX_ERROR) {

@@ -14,6 +14,10 @@
 #include "registry_range.h"
 
 
+#define NGX_HTTP_REGISTRY_BLOB_URI  (REGISTRY_NAME_MAX + REGISTRY_DIGEST_MAX   \
+                                     + sizeof("/v2//blobs/"))
+
+
 static ngx_int_t ngx_http_registry_upload_query(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_arg(ngx_http_registry_ctx_t *ctx,
     const char *name, registry_digest_t *digest);
@@ -21,6 +25,8 @@ static ngx_int_t ngx_http_registry_mount(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *from);
 static ngx_int_t ngx_http_registry_mount_from(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *from);
+static ngx_uint_t ngx_http_registry_mount_same(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *from, const char *blob);
 static ngx_int_t ngx_http_registry_mounted(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_create(
     ngx_http_registry_ctx_t *ctx);
@@ -38,7 +44,8 @@ static ngx_int_t ngx_http_registry_upload_read(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_saved(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_committed(
     ngx_http_registry_ctx_t *ctx);
-static ngx_int_t ngx_http_registry_upload_discarded(
+static ngx_int_t ngx_http_registry_upload_left(ngx_http_registry_ctx_t *ctx);
+static ngx_http_registry_op_t *ngx_http_registry_upload_leave(
     ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_stands(
     ngx_http_registry_ctx_t *ctx);
@@ -116,7 +123,6 @@ ngx_http_registry_upload_query(ngx_http_registry_ctx_t *ctx)
 
     if (rc == NGX_OK) {
         up->commit = 1;
-        ctx->digest = up->digest;
         algorithm = up->digest.algorithm;
 
     } else if (rc != NGX_DECLINED) {
@@ -192,9 +198,7 @@ static ngx_int_t
 ngx_http_registry_mount_from(ngx_http_registry_ctx_t *ctx, ngx_str_t *from)
 {
     char                 buf[REGISTRY_NAME_MAX];
-    u_char              *p;
     size_t               len;
-    ngx_str_t            uri;
     registry_str_t       query, text;
     registry_status_e    status;
     ngx_http_request_t  *r;
@@ -241,22 +245,35 @@ ngx_http_registry_mount_from(ngx_http_registry_ctx_t *ctx, ngx_str_t *from)
 
     /* what the client may pull is what the same rules let it see */
 
-    uri.len = sizeof("/v2//blobs/uploads/") - 1 + from->len;
-
-    uri.data = ngx_pnalloc(r->pool, uri.len);
-    if (uri.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    p = ngx_cpymem(uri.data, "/v2/", sizeof("/v2/") - 1);
-    p = ngx_cpymem(p, from->data, from->len);
-    ngx_memcpy(p, "/blobs/uploads/", sizeof("/blobs/uploads/") - 1);
-
-    if (!ngx_http_registry_same_location(r, &r->uri, &uri)) {
+    if (!ngx_http_registry_mount_same(ctx, from, "uploads/")
+        || !ngx_http_registry_mount_same(ctx, from, ctx->digest.text))
+    {
         ngx_str_null(from);
     }
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_registry_mount_same(ngx_http_registry_ctx_t *ctx, ngx_str_t *from,
+    const char *blob)
+{
+    u_char     here[NGX_HTTP_REGISTRY_BLOB_URI];
+    u_char     there[NGX_HTTP_REGISTRY_BLOB_URI];
+    ngx_str_t  one, two;
+
+    one.data = here;
+    one.len = ngx_snprintf(here, sizeof(here), "/v2/%V/blobs/%s", &ctx->name,
+                           blob)
+              - here;
+
+    two.data = there;
+    two.len = ngx_snprintf(there, sizeof(there), "/v2/%V/blobs/%s", from,
+                           blob)
+              - there;
+
+    return ngx_http_registry_same_location(ctx->request, &one, &two);
 }
 
 
@@ -334,6 +351,10 @@ ngx_http_registry_upload_create(ngx_http_registry_ctx_t *ctx)
     }
 
     ctx->upload.id.len = sizeof(id);
+
+    if (ctx->upload.commit) {
+        ctx->digest = ctx->upload.digest;
+    }
 
     op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE);
     if (op == NULL) {
@@ -626,8 +647,7 @@ ngx_http_registry_upload_committed(ngx_http_registry_ctx_t *ctx)
             return rc;
         }
 
-        return ngx_http_registry_run_op(ctx,
-                                        ngx_http_registry_upload_discarded);
+        return ngx_http_registry_run_op(ctx, ngx_http_registry_upload_left);
     }
 
     if (rc != NGX_OK) {
@@ -642,15 +662,6 @@ ngx_http_registry_upload_committed(ngx_http_registry_ctx_t *ctx)
     }
 
     return ngx_http_registry_blob_created(ctx);
-}
-
-
-static ngx_int_t
-ngx_http_registry_upload_discarded(ngx_http_registry_ctx_t *ctx)
-{
-    ngx_http_registry_end_op(ctx);
-
-    return ctx->rc;
 }
 
 
@@ -796,39 +807,86 @@ ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx)
 }
 
 
+ngx_int_t
+ngx_http_registry_upload_failed(ngx_http_registry_ctx_t *ctx, ngx_int_t status)
+{
+    ngx_int_t  rc;
+
+    if (ngx_http_registry_upload_leave(ctx) == NULL) {
+        return status;
+    }
+
+    ctx->rc = status;
+    ctx->step = ngx_http_registry_upload_left;
+
+    rc = ngx_http_registry_op_start(ctx->op);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_registry_end_op(ctx);
+        return status;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_upload_left(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_end_op(ctx);
+
+    return ctx->rc;
+}
+
+
 void
 ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx)
 {
+    if (ngx_http_registry_upload_leave(ctx)) {
+        (void) ngx_http_registry_op_start(ctx->op);
+        ngx_http_registry_end_op(ctx);
+    }
+}
+
+
+/*
+ * The operation that lets go of the session's descriptor, and so of its lock:
+ * it keeps where the session stands, or if nobody knows of it removes it.
+ */
+
+static ngx_http_registry_op_t *
+ngx_http_registry_upload_leave(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_fd_t                     fd;
     ngx_http_registry_op_t      *op;
     ngx_http_registry_upload_t  *up;
 
     up = &ctx->upload;
 
     if (up->fd == NGX_INVALID_FILE) {
-        return;
+        return NULL;
     }
+
+    fd = up->fd;
+    up->fd = NGX_INVALID_FILE;
 
     op = ngx_http_registry_op(ctx,
                               ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS
                                   ? NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE
                                   : NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE);
 
+    /* a write that goes on unseen keeps the lock until it has ended */
+
+    if (op == NULL || ctx->task) {
+        (void) ngx_close_file(fd);
+
+    } else {
+        op->fd = fd;
+    }
+
     if (op) {
         op->hash = up->hash;
-
-        /* a write that goes on unseen keeps the lock until it has ended */
-
-        if (ctx->task == NULL) {
-            op->fd = up->fd;
-            up->fd = NGX_INVALID_FILE;
-        }
-
-        (void) ngx_http_registry_op_start(op);
-        ngx_http_registry_end_op(ctx);
     }
 
-    if (up->fd != NGX_INVALID_FILE) {
-        (void) ngx_close_file(up->fd);
-        up->fd = NGX_INVALID_FILE;
-    }
+    return op;
 }

@@ -109,7 +109,7 @@ void
 ngx_http_registry_zone_touch(ngx_http_registry_zone_t *zone,
     ngx_http_registry_entry_t *entry)
 {
-    if (ngx_current_msec - entry->used < 1000) {
+    if ((ngx_msec_int_t) (ngx_current_msec - entry->used) < 1000) {
         return;
     }
 

@@ -214,7 +214,8 @@ is(join(' ', @{request(GET => '/v2/many/x/tags/list?n=2&last=t04999',
 push_manifest($_, 'x', $manifest) for 'a', 'a-b', 'a.b', 'a/b/c', 'a0', 'z/z/z',
 	'private/x', 'regex/x';
 
-my @names = ('a', 'a-b', 'a.b', 'a/b', 'a/b/c', 'a0', 'deleted',
+my @names = ('a', 'a-b', 'a.b', 'a/b', 'a/b/c', 'a0',
+	'bare', 'deleted',
 	'manifests/blobs', 'tags', 'tags/list', 'untagged', 'z/z/z');
 
 $r = request(GET => '/v2/_catalog');
@@ -231,7 +232,7 @@ is(pages("/v2/_catalog?n=$_", 'repositories'), "@names", "catalog by $_")
 is(catalog('n=2'), 'a a-b <n=2&last=a-b>', 'catalog page');
 is(catalog('n=2&last=a-b'), 'a.b a/b <n=2&last=a/b>', 'catalog next page');
 is(catalog('last=tags%2Flist'), 'untagged z/z/z', 'catalog last');
-is(catalog('last=a/b/'), "@names[4 .. 11]", 'catalog last with a slash');
+is(catalog('last=a/b/'), "@names[4 .. 12]", 'catalog last with a slash');
 is(catalog('last=zz'), '', 'catalog last beyond the end');
 is(catalog('n=0'), '', 'catalog none');
 is(catalog('n=1000000000'), "@names", 'catalog of a billion');
