@@ -74,10 +74,11 @@ EOC
 
 ###############################################################################
 
-# what a connection takes
+# what a connection takes, and what memory does now and then
 
 my %connection = map { $_ => 1 } qw/ accept4 close epoll_ctl epoll_pwait
-	epoll_wait ioctl recvfrom sendto setsockopt shutdown writev /;
+	epoll_wait ioctl recvfrom sendto setsockopt shutdown writev
+	brk madvise munmap /;
 
 my $registry = Images->new(port(8080));
 my $pid = worker('/v2/');
@@ -153,6 +154,7 @@ sub traced {
 
 	return grep { ($_->{name} ne 'futex' || $_->{thread} == $pid)
 		&& $_->{name} ne 'gettid'
+		&& $_->{arguments} !~ /MAP_ANONYMOUS/
 		&& $_->{arguments} !~ m!^\d+<[^>]*/error\.log>!
 		&& !($ENV{TEST_NGINX_VALGRIND} && valgrind($_)) }
 		trace($t, $pid, 'trace=all', sub {
@@ -164,8 +166,7 @@ sub traced {
 sub valgrind {
 	my ($call) = @_;
 
-	return $call->{name} =~ /^(?:clock_gettime|gettimeofday|mmap|munmap|
-			rt_sig\w+)$/x
+	return $call->{name} =~ /^(?:clock_gettime|gettimeofday|rt_sig\w+)$/
 		|| $call->{arguments} =~ /^\d+<pipe:/;
 }
 
