@@ -36,7 +36,7 @@
 /* which descriptors of a pushed manifest must be in the repository */
 
 #define NGX_HTTP_REGISTRY_REFERENCES_OFF     0
-#define NGX_HTTP_REGISTRY_REFERENCES_SPARSE  1  /* not the entries of an index */
+#define NGX_HTTP_REGISTRY_REFERENCES_SPARSE  1  /* not of an index */
 #define NGX_HTTP_REGISTRY_REFERENCES_ON      2
 
 
@@ -52,7 +52,7 @@ typedef struct {
 typedef struct {
     ngx_flag_t                         enabled;   /* has a registry location */
     ngx_http_complex_value_t          *ns;
-    ngx_array_t                        names;     /* of ngx_str_t: server_name */
+    ngx_array_t                        names;  /* of ngx_str_t */
 } ngx_http_registry_srv_conf_t;
 
 

@@ -82,7 +82,7 @@ ngx_http_registry_body_ready(ngx_http_request_t *r)
 }
 
 
-/* what was read becomes ours, or if others want it too, a copy of its buffers */
+/* what was read becomes ours, or if others want it too, a copy of its bufs */
 
 static ngx_int_t
 ngx_http_registry_body_take(ngx_http_registry_ctx_t *ctx)

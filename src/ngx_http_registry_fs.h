@@ -58,17 +58,20 @@ typedef struct {
 
 
 /*
- * All that follow return NGX_OK, NGX_DECLINED where a file or directory is
- * not there and that is an answer, or NGX_ERROR with op->err, op->call and
- * op->path set.
+ * Those that return something return NGX_OK, NGX_DECLINED where a file or
+ * directory is not there and that is an answer, or NGX_ERROR with op->err,
+ * op->call and op->path set.
  */
 
 ngx_int_t ngx_http_registry_fs_failed(ngx_http_registry_op_t *op,
     const char *call, const char *path);
 
-/* below the layout's root */
+/*
+ * Below the layout's root.  It fits: names have passed their grammars, and
+ * the path of a store is at most NGX_HTTP_REGISTRY_STORE_PATH.
+ */
 
-ngx_int_t ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
+void ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -40,38 +40,23 @@ ngx_http_registry_fs_failed(ngx_http_registry_op_t *op, const char *call,
 }
 
 
-ngx_int_t
+void
 ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *fmt, ...)
 {
-    int      n;
-    size_t   len;
-    va_list  args;
+    u_char   *p;
+    va_list   args;
 
-    len = op->store->path.len;
+    p = ngx_cpymem(path->data, op->store->path.data, op->store->path.len);
+    p = ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
+                   sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
 
-    if (len + sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") > sizeof(path->data)) {
-        ngx_set_errno(NGX_ENAMETOOLONG);
-        return ngx_http_registry_fs_failed(op, "path", fmt);
-    }
-
-    ngx_memcpy(path->data, op->store->path.data, len);
-    ngx_memcpy(path->data + len, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
-               sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
-    len += sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1;
+    path->len = p - (u_char *) path->data;
 
     va_start(args, fmt);
-    n = vsnprintf(path->data + len, sizeof(path->data) - len, fmt, args);
+    path->len += vsnprintf((char *) p, sizeof(path->data) - path->len, fmt,
+                           args);
     va_end(args);
-
-    if (n < 0 || (size_t) n >= sizeof(path->data) - len) {
-        ngx_set_errno(NGX_ENAMETOOLONG);
-        return ngx_http_registry_fs_failed(op, "path", fmt);
-    }
-
-    path->len = len + n;
-
-    return NGX_OK;
 }
 
 
@@ -289,10 +274,7 @@ ngx_http_registry_fs_put(ngx_http_registry_op_t *op, const char *path,
     ngx_int_t                 rc;
     ngx_http_registry_path_t  dir, temp;
 
-    rc = ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP);
 
     rc = ngx_http_registry_fs_temp(op, dir.data, &temp, &fd);
     if (rc != NGX_OK) {
@@ -382,11 +364,7 @@ ngx_http_registry_fs_discard(ngx_http_registry_op_t *op, const char *path)
 {
     ngx_http_registry_path_t  dir, temp;
 
-    if (ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP);
 
     if (ngx_http_registry_fs_temp_name(op, dir.data, &temp) != NGX_OK
         || ngx_http_registry_fs_mkdirs(op, temp.data) != NGX_OK)

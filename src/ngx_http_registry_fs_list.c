@@ -73,11 +73,8 @@ ngx_http_registry_fs_tags(ngx_http_registry_op_t *op)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS,
-                                   op->name);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS,
+                              op->name);
 
     rc = ngx_http_registry_fs_readdir(op, path.data, op->last, op->limit,
                                       &op->list);
@@ -104,12 +101,10 @@ ngx_http_registry_fs_has(ngx_http_registry_op_t *op, const char *name,
     rc = NGX_DECLINED;
 
     for ( /* void */ ; *markers && rc == NGX_DECLINED; markers++) {
-        rc = ngx_http_registry_fs_path(op, &path,
-                                       NGX_HTTP_REGISTRY_FS_REPO "/%s", name,
-                                       *markers);
-        if (rc == NGX_OK) {
-            rc = ngx_http_registry_fs_exists(op, path.data);
-        }
+        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REPO "/%s",
+                                  name, *markers);
+
+        rc = ngx_http_registry_fs_exists(op, path.data);
     }
 
     return rc;
@@ -160,11 +155,8 @@ ngx_http_registry_fs_walk(ngx_http_registry_op_t *op, const char *prefix,
     ngx_http_registry_dir_t   *dir;
     ngx_http_registry_path_t   path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REPOS
-                                   "/%s", prefix);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REPOS
+                              "/%s", prefix);
 
     rc = ngx_http_registry_fs_dir_open(op, path.data, 1, &dir);
     if (rc != NGX_OK) {

@@ -26,7 +26,7 @@ static void ngx_http_registry_fs_adopt_one(ngx_http_registry_op_t *op,
 static registry_manifest_t *ngx_http_registry_fs_parse(
     ngx_http_registry_op_t *op, const registry_digest_t *digest,
     size_t *size);
-static ngx_int_t ngx_http_registry_fs_referrer_path(
+static void ngx_http_registry_fs_referrer_path(
     ngx_http_registry_op_t *op, ngx_http_registry_path_t *path,
     const registry_digest_t *subject, const registry_digest_t *digest);
 static void ngx_http_registry_fs_referrer_name(
@@ -43,12 +43,9 @@ ngx_http_registry_fs_referrers(ngx_http_registry_op_t *op)
     ngx_http_registry_list_t   names;
     ngx_http_registry_path_t   path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REFERRERS,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REFERRERS,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     if (op->last[0] == '\0') {
         ngx_http_registry_fs_adopt(op);
@@ -130,25 +127,19 @@ ngx_http_registry_fs_referrer_add(ngx_http_registry_op_t *op,
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
+                              op->name,
+                              ngx_http_registry_fs_digest(&digest));
 
     rc = ngx_http_registry_fs_exists(op, path.data);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REFERRER,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest),
-                                   name);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REFERRER,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest),
+                              name);
 
     len = REGISTRY_MANIFEST_MAX;
 
@@ -188,13 +179,9 @@ ngx_http_registry_fs_refer(ngx_http_registry_op_t *op,
     const registry_digest_t *subject, const registry_digest_t *digest,
     const char *descriptor)
 {
-    ngx_int_t                 rc;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_referrer_path(op, &path, subject, digest);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_referrer_path(op, &path, subject, digest);
 
     return ngx_http_registry_fs_put(op, path.data, descriptor,
                                     ngx_strlen(descriptor));
@@ -220,11 +207,9 @@ ngx_http_registry_fs_unrefer(ngx_http_registry_op_t *op)
     subject = registry_manifest_subject(manifest);
 
     if (subject) {
-        rc = ngx_http_registry_fs_referrer_path(op, &path, subject,
-                                                &op->digest);
-        if (rc == NGX_OK) {
-            rc = ngx_http_registry_fs_unlink(op, path.data);
-        }
+        ngx_http_registry_fs_referrer_path(op, &path, subject, &op->digest);
+
+        rc = ngx_http_registry_fs_unlink(op, path.data);
     }
 
     registry_manifest_free(manifest);
@@ -247,11 +232,10 @@ ngx_http_registry_fs_adopt(ngx_http_registry_op_t *op)
     ngx_http_registry_fs_referrer_name(&op->digest, tag);
     tag[REGISTRY_ALGORITHM_LEN + 1 + 64] = '\0';
 
-    if (ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
-                                  op->name, tag)
-        == NGX_OK
-        && ngx_http_registry_fs_read_link(op, path.data, &digest) == NGX_OK)
-    {
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
+                              op->name, tag);
+
+    if (ngx_http_registry_fs_read_link(op, path.data, &digest) == NGX_OK) {
         ngx_http_registry_fs_adopt_index(op, &digest);
     }
 }
@@ -292,21 +276,18 @@ ngx_http_registry_fs_adopt_one(ngx_http_registry_op_t *op,
     const registry_digest_t   *subject;
     ngx_http_registry_path_t   path;
 
-    if (ngx_http_registry_fs_referrer_path(op, &path, &op->digest, digest)
-        != NGX_OK
-        || ngx_http_registry_fs_exists(op, path.data) != NGX_DECLINED)
-    {
+    ngx_http_registry_fs_referrer_path(op, &path, &op->digest, digest);
+
+    if (ngx_http_registry_fs_exists(op, path.data) != NGX_DECLINED) {
         return;
     }
 
     /* another repository's manifest is not this one's */
 
-    if (ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
-                                  op->name,
-                                  ngx_http_registry_fs_digest(digest))
-        != NGX_OK
-        || ngx_http_registry_fs_exists(op, path.data) != NGX_OK)
-    {
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
+                              op->name, ngx_http_registry_fs_digest(digest));
+
+    if (ngx_http_registry_fs_exists(op, path.data) != NGX_OK) {
         return;
     }
 
@@ -359,7 +340,7 @@ ngx_http_registry_fs_parse(ngx_http_registry_op_t *op,
 }
 
 
-static ngx_int_t
+static void
 ngx_http_registry_fs_referrer_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const registry_digest_t *subject,
     const registry_digest_t *digest)
@@ -368,10 +349,9 @@ ngx_http_registry_fs_referrer_path(ngx_http_registry_op_t *op,
 
     ngx_http_registry_fs_referrer_name(digest, name);
 
-    return ngx_http_registry_fs_path(op, path, NGX_HTTP_REGISTRY_FS_REFERRER,
-                                     op->name,
-                                     ngx_http_registry_fs_digest(subject),
-                                     name);
+    ngx_http_registry_fs_path(op, path, NGX_HTTP_REGISTRY_FS_REFERRER,
+                              op->name, ngx_http_registry_fs_digest(subject),
+                              name);
 }
 
 

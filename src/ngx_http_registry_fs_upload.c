@@ -23,7 +23,7 @@ static ngx_int_t ngx_http_registry_fs_upload_files(
     ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_upload_keep(
     ngx_http_registry_op_t *op);
-static ngx_int_t ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
+static void ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *file);
 static ngx_int_t ngx_http_registry_fs_upload_state(
     ngx_http_registry_op_t *op);
@@ -42,11 +42,8 @@ ngx_http_registry_fs_upload_create(ngx_http_registry_op_t *op)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
-                                   op->name, op->upload);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
+                              op->name, op->upload);
 
     if (mkdir(path.data, 0755) == -1) {
 
@@ -92,10 +89,7 @@ ngx_http_registry_fs_upload_files(ngx_http_registry_op_t *op)
 
     n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
 
-    rc = ngx_http_registry_fs_upload_path(op, &path, "startedat");
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_upload_path(op, &path, "startedat");
 
     fd = open(path.data, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644);
 
@@ -111,10 +105,7 @@ ngx_http_registry_fs_upload_files(ngx_http_registry_op_t *op)
         return rc;
     }
 
-    rc = ngx_http_registry_fs_upload_path(op, &path, "data");
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_upload_path(op, &path, "data");
 
     fd = open(path.data, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644);
 
@@ -135,10 +126,7 @@ ngx_http_registry_fs_upload_open(ngx_http_registry_op_t *op)
     ngx_file_info_t           fi, now;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_upload_path(op, &path, "data");
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_upload_path(op, &path, "data");
 
     op->fd = open(path.data, O_RDWR|O_CLOEXEC);
 
@@ -206,10 +194,7 @@ ngx_http_registry_fs_upload_state(ngx_http_registry_op_t *op)
     registry_str_t            state;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_upload_path(op, &path, "hashstate");
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_upload_path(op, &path, "hashstate");
 
     len = sizeof(buf);
 
@@ -262,15 +247,9 @@ ngx_http_registry_fs_upload_keep(ngx_http_registry_op_t *op)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path, temp;
 
-    rc = ngx_http_registry_fs_upload_path(op, &path, "hashstate");
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_upload_path(op, &path, "hashstate");
 
-    rc = ngx_http_registry_fs_upload_path(op, &temp, "hashstate.new");
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_upload_path(op, &temp, "hashstate.new");
 
     len = registry_hash_export(&op->hash, buf);
 
@@ -313,10 +292,7 @@ ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path, to;
 
-    rc = ngx_http_registry_fs_upload_path(op, &path, "data");
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_upload_path(op, &path, "data");
 
     rc = ngx_http_registry_fs_upload_verify(op, path.data);
     if (rc != NGX_OK) {
@@ -327,23 +303,17 @@ ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op)
         return ngx_http_registry_fs_failed(op, "fsync()", path.data);
     }
 
-    rc = ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_BLOB,
-                                   ngx_http_registry_fs_digest3(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_BLOB,
+                              ngx_http_registry_fs_digest3(&op->digest));
 
     rc = ngx_http_registry_fs_publish(op, path.data, to.data);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_LAYER,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_LAYER,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     rc = ngx_http_registry_fs_put_link(op, to.data, &op->digest);
     if (rc != NGX_OK) {
@@ -352,11 +322,10 @@ ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op)
 
     /* what is left of the session is not worth a failed push */
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
-                                   op->name, op->upload);
-    if (rc == NGX_OK) {
-        (void) ngx_http_registry_fs_remove_tree(op, path.data);
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
+                              op->name, op->upload);
+
+    (void) ngx_http_registry_fs_remove_tree(op, path.data);
 
     return NGX_OK;
 }
@@ -430,14 +399,10 @@ ngx_http_registry_fs_upload_verify(ngx_http_registry_op_t *op,
 ngx_int_t
 ngx_http_registry_fs_upload_delete(ngx_http_registry_op_t *op)
 {
-    ngx_int_t                 rc;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
-                                   op->name, op->upload);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOAD,
+                              op->name, op->upload);
 
     /* a large file goes with its last descriptor: here, not on the loop */
 
@@ -450,13 +415,12 @@ ngx_http_registry_fs_upload_delete(ngx_http_registry_op_t *op)
 }
 
 
-static ngx_int_t
+static void
 ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *file)
 {
-    return ngx_http_registry_fs_path(op, path,
-                                     NGX_HTTP_REGISTRY_FS_UPLOAD "/%s",
-                                     op->name, op->upload, file);
+    ngx_http_registry_fs_path(op, path, NGX_HTTP_REGISTRY_FS_UPLOAD "/%s",
+                              op->name, op->upload, file);
 }
 
 
@@ -508,13 +472,10 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
 
         for (i = 0; i < op->list.n; i++) {
 
-            if (ngx_http_registry_fs_path(op, &path,
-                                          NGX_HTTP_REGISTRY_FS_UPLOADS, p)
-                == NGX_OK)
-            {
-                ngx_http_registry_fs_expire_dir(op, &path,
-                                                now - store->upload_expires);
-            }
+            ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOADS,
+                                      p);
+            ngx_http_registry_fs_expire_dir(op, &path,
+                                            now - store->upload_expires);
 
             p += ngx_strlen(p) + 1;
         }
@@ -526,12 +487,9 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
 
     ngx_memcpy(store->cursor, op->list.next, sizeof(store->cursor));
 
-    if (ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TMP)
-        == NGX_OK)
-    {
-        ngx_http_registry_fs_expire_dir(op, &path,
-                                        now - NGX_HTTP_REGISTRY_FS_TMP_VALID);
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TMP);
+    ngx_http_registry_fs_expire_dir(op, &path,
+                                    now - NGX_HTTP_REGISTRY_FS_TMP_VALID);
 
     ngx_http_registry_op_free(op);
 

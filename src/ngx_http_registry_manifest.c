@@ -275,8 +275,9 @@ ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx)
 
         if (ctx->tags.nelts == NGX_HTTP_REGISTRY_TAGS_MAX) {
             return ngx_http_registry_fail_status(ctx,
-                                    REGISTRY_UNSUPPORTED_OPERATION,
-                                    "too many tags", NGX_HTTP_REQUEST_URI_TOO_LARGE);
+                                               REGISTRY_UNSUPPORTED_OPERATION,
+                                               "too many tags",
+                                               NGX_HTTP_REQUEST_URI_TOO_LARGE);
         }
 
         text.data = buf;

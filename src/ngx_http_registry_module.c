@@ -609,6 +609,10 @@ ngx_http_registry_store_path(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         store->path.data[--store->path.len] = '\0';
     }
 
+    if (store->path.len > NGX_HTTP_REGISTRY_STORE_PATH) {
+        return "is too long";
+    }
+
     return NGX_CONF_OK;
 }
 

@@ -17,6 +17,11 @@
 #include "registry_upload.h"
 
 
+/* of a store on a file system: what is below may take the rest */
+
+#define NGX_HTTP_REGISTRY_STORE_PATH  (NGX_MAX_PATH - 1024)
+
+
 typedef enum {
     /* name, digest; out: of, and fd unless the file is file_pool's */
     NGX_HTTP_REGISTRY_OP_BLOB_OPEN = 0,
@@ -198,7 +203,7 @@ struct ngx_http_registry_store_s {
     time_t                              upload_expires;
     unsigned                            network:1;
 
-    ngx_msec_t                          due;    /* of expire(): the next round */
+    ngx_msec_t                          due;    /* expire(): the next round */
 
     /* of expire(): the repository that the last round reached */
     char                                cursor[REGISTRY_NAME_MAX + 1];

@@ -183,12 +183,8 @@ ngx_http_registry_fs_linked(ngx_http_registry_op_t *op, const char *name,
 {
     ngx_http_registry_path_t  path;
 
-    if (ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER, name,
-                                  ngx_http_registry_fs_digest(digest))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER, name,
+                              ngx_http_registry_fs_digest(digest));
 
     return ngx_http_registry_fs_exists(op, path.data);
 }
@@ -207,11 +203,8 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
         return rc;
     }
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                                   ngx_http_registry_fs_digest3(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                              ngx_http_registry_fs_digest3(&op->digest));
 
     if (op->file_pool) {
         name.len = path.len;
@@ -262,13 +255,9 @@ ngx_http_registry_fs_blob_delete(ngx_http_registry_op_t *op)
 {
     ngx_http_registry_path_t  path;
 
-    if (ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER,
-                                  op->name,
-                                  ngx_http_registry_fs_digest(&op->digest))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     return ngx_http_registry_fs_unlink(op, path.data);
 }
@@ -285,23 +274,17 @@ ngx_http_registry_fs_blob_mount(ngx_http_registry_op_t *op)
         return rc;
     }
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                                   ngx_http_registry_fs_digest3(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                              ngx_http_registry_fs_digest3(&op->digest));
 
     rc = ngx_http_registry_fs_exists(op, path.data);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     return ngx_http_registry_fs_put_link(op, path.data, &op->digest);
 }
@@ -314,12 +297,9 @@ ngx_http_registry_fs_manifest_read(ngx_http_registry_op_t *op)
     ngx_http_registry_path_t  path;
 
     if (op->tag) {
-        rc = ngx_http_registry_fs_path(op, &path,
-                                       NGX_HTTP_REGISTRY_FS_CURRENT, op->name,
-                                       op->tag);
-        if (rc != NGX_OK) {
-            return rc;
-        }
+        ngx_http_registry_fs_path(op, &path,
+                                  NGX_HTTP_REGISTRY_FS_CURRENT, op->name,
+                                  op->tag);
 
         rc = ngx_http_registry_fs_read_link(op, path.data, &op->digest);
         if (rc != NGX_OK) {
@@ -327,12 +307,9 @@ ngx_http_registry_fs_manifest_read(ngx_http_registry_op_t *op)
         }
     }
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     rc = ngx_http_registry_fs_exists(op, path.data);
     if (rc != NGX_OK) {
@@ -377,12 +354,9 @@ ngx_http_registry_fs_manifest_data(ngx_http_registry_op_t *op)
 
     /* the type it was pushed with, where the bytes do not say it */
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TYPE,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TYPE,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     if (ngx_http_registry_fs_exists(op, path.data) == NGX_OK) {
         len = sizeof(op->media_type) - 1;
@@ -413,11 +387,8 @@ ngx_http_registry_fs_manifest(ngx_http_registry_op_t *op,
     registry_digest_t         found;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                                   ngx_http_registry_fs_digest3(digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                              ngx_http_registry_fs_digest3(digest));
 
     if (stat(path.data, &fi) == -1) {
         if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
@@ -481,12 +452,9 @@ ngx_http_registry_fs_manifest_check(ngx_http_registry_op_t *op)
         rc = NGX_DECLINED;
 
         if (item->type == REGISTRY_DESCRIPTOR_MANIFEST) {
-            rc = ngx_http_registry_fs_path(op, &path,
-                                    NGX_HTTP_REGISTRY_FS_REVISION, op->name,
-                                    ngx_http_registry_fs_digest(&item->digest));
-            if (rc != NGX_OK) {
-                return rc;
-            }
+            ngx_http_registry_fs_path(op, &path,
+                               NGX_HTTP_REGISTRY_FS_REVISION, op->name,
+                               ngx_http_registry_fs_digest(&item->digest));
 
             rc = ngx_http_registry_fs_exists(op, path.data);
         }
@@ -498,12 +466,9 @@ ngx_http_registry_fs_manifest_check(ngx_http_registry_op_t *op)
         }
 
         if (rc == NGX_OK) {
-            rc = ngx_http_registry_fs_path(op, &path,
-                                   NGX_HTTP_REGISTRY_FS_BLOB,
-                                   ngx_http_registry_fs_digest3(&item->digest));
-            if (rc != NGX_OK) {
-                return rc;
-            }
+            ngx_http_registry_fs_path(op, &path,
+                              NGX_HTTP_REGISTRY_FS_BLOB,
+                              ngx_http_registry_fs_digest3(&item->digest));
 
             rc = ngx_http_registry_fs_exists(op, path.data);
         }
@@ -526,24 +491,20 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     ngx_uint_t                i;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                                   ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
+                              ngx_http_registry_fs_digest3(&op->digest));
 
-    if (rc == NGX_OK) {
-        rc = ngx_http_registry_fs_put(op, path.data, op->data, op->size);
-    }
+    rc = ngx_http_registry_fs_put(op, path.data, op->data, op->size);
 
     if (rc == NGX_OK) {
         rc = ngx_http_registry_fs_type_write(op);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_http_registry_fs_path(op, &path,
-                                     NGX_HTTP_REGISTRY_FS_REVISION, op->name,
-                                     ngx_http_registry_fs_digest(&op->digest));
-    }
+        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
+                                  op->name,
+                                  ngx_http_registry_fs_digest(&op->digest));
 
-    if (rc == NGX_OK) {
         rc = ngx_http_registry_fs_put_link(op, path.data, &op->digest);
     }
 
@@ -555,12 +516,10 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     /* Distribution's garbage collector fails on a repository without it */
 
     if (rc == NGX_OK && op->ntags == 0) {
-        rc = ngx_http_registry_fs_path(op, &path,
-                                       NGX_HTTP_REGISTRY_FS_TAGS "/", op->name);
+        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS "/",
+                                  op->name);
 
-        if (rc == NGX_OK) {
-            rc = ngx_http_registry_fs_mkdirs(op, path.data);
-        }
+        rc = ngx_http_registry_fs_mkdirs(op, path.data);
     }
 
     for (i = 0; rc == NGX_OK && i < op->ntags; i++) {
@@ -579,12 +538,9 @@ ngx_http_registry_fs_type_write(ngx_http_registry_op_t *op)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TYPE,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TYPE,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     if (op->media_type[0]) {
         return ngx_http_registry_fs_put(op, path.data, op->media_type,
@@ -603,23 +559,17 @@ ngx_http_registry_fs_tag_write(ngx_http_registry_op_t *op, const char *tag)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_INDEX,
-                                   op->name, tag,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_INDEX,
+                              op->name, tag,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     rc = ngx_http_registry_fs_put_link(op, path.data, &op->digest);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
-                                   op->name, tag);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
+                              op->name, tag);
 
     return ngx_http_registry_fs_put_link(op, path.data, &op->digest);
 }
@@ -636,12 +586,9 @@ ngx_http_registry_fs_manifest_delete(ngx_http_registry_op_t *op)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path, type;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     rc = ngx_http_registry_fs_exists(op, path.data);
     if (rc != NGX_OK) {
@@ -658,12 +605,9 @@ ngx_http_registry_fs_manifest_delete(ngx_http_registry_op_t *op)
         return rc;
     }
 
-    rc = ngx_http_registry_fs_path(op, &type, NGX_HTTP_REGISTRY_FS_TYPE,
-                                   op->name,
-                                   ngx_http_registry_fs_digest(&op->digest));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &type, NGX_HTTP_REGISTRY_FS_TYPE,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
 
     rc = ngx_http_registry_fs_unlink(op, type.data);
     if (rc == NGX_ERROR) {
@@ -685,11 +629,8 @@ ngx_http_registry_fs_untag(ngx_http_registry_op_t *op)
     registry_digest_t          digest;
     ngx_http_registry_path_t   path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS,
-                                   op->name);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS,
+                              op->name);
 
     dir = opendir(path.data);
 
@@ -722,12 +663,8 @@ ngx_http_registry_fs_untag(ngx_http_registry_op_t *op)
             continue;
         }
 
-        rc = ngx_http_registry_fs_path(op, &path,
-                                       NGX_HTTP_REGISTRY_FS_CURRENT, op->name,
-                                       de->d_name);
-        if (rc != NGX_OK) {
-            break;
-        }
+        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
+                                  op->name, de->d_name);
 
         rc = ngx_http_registry_fs_read_link(op, path.data, &digest);
 
@@ -764,22 +701,16 @@ ngx_http_registry_fs_tag_delete(ngx_http_registry_op_t *op)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
-                                   op->name, op->tag);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
+                              op->name, op->tag);
 
     rc = ngx_http_registry_fs_exists(op, path.data);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAG,
-                                   op->name, op->tag);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAG,
+                              op->name, op->tag);
 
     return ngx_http_registry_fs_discard(op, path.data);
 }
