@@ -292,8 +292,10 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
 
     for (i = 0; i < mcf->stores.nelts; i++) {
 
-        store[i]->tp = ngx_thread_pool_add(cf, store[i]->threads.len
-                                               ? &store[i]->threads : NULL);
+        if (store[i]->tp == NULL) {
+            store[i]->tp = ngx_thread_pool_add(cf, NULL);
+        }
+
         if (store[i]->tp == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -576,6 +578,45 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* one spelling for one path: without empty components and those of a dot */
+
+static ngx_int_t
+ngx_http_registry_store_plain(ngx_conf_t *cf, ngx_str_t *path)
+{
+    u_char  *p, *last, *end, *to;
+
+    p = path->data;
+    last = path->data + path->len;
+
+    path->data = ngx_pnalloc(cf->pool, path->len + 2);
+    if (path->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    to = path->data;
+
+    for ( /* void */ ; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '/');
+        if (end == NULL) {
+            end = last;
+        }
+
+        if (end == p || (end - p == 1 && *p == '.')) {
+            continue;
+        }
+
+        *to++ = '/';
+        to = ngx_cpymem(to, p, end - p);
+    }
+
+    *to = '\0';
+    path->len = to - path->data;
+
+    return NGX_OK;
+}
+
+
 static char *
 ngx_http_registry_store_path(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -603,10 +644,8 @@ ngx_http_registry_store_path(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    while (store->path.len > 1
-           && store->path.data[store->path.len - 1] == '/')
-    {
-        store->path.data[--store->path.len] = '\0';
+    if (ngx_http_registry_store_plain(cf, &store->path) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (store->path.len > NGX_HTTP_REGISTRY_STORE_PATH) {
@@ -635,6 +674,28 @@ ngx_http_registry_store_expires(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
+/* a pool that is not declared is reported with this line */
+
+static char *
+ngx_http_registry_store_threads(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_registry_store_t  *store = conf;
+
+    ngx_str_t  *value;
+
+    if (store->tp) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    store->tp = ngx_thread_pool_add(cf, &value[1]);
+
+    return store->tp ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
 static ngx_command_t  ngx_http_registry_store_params[] = {
 
     { ngx_string("path"), NGX_CONF_TAKE1, ngx_http_registry_store_path,
@@ -647,8 +708,8 @@ static ngx_command_t  ngx_http_registry_store_params[] = {
       ngx_http_registry_store_expires,
       0, offsetof(ngx_http_registry_store_t, upload_expires), NULL },
 
-    { ngx_string("threads"), NGX_CONF_TAKE1, ngx_conf_set_str_slot,
-      0, offsetof(ngx_http_registry_store_t, threads), NULL },
+    { ngx_string("threads"), NGX_CONF_TAKE1, ngx_http_registry_store_threads,
+      0, 0, NULL },
 
       ngx_null_command
 };

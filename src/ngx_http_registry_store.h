@@ -197,7 +197,6 @@ struct ngx_http_registry_store_s {
     uint32_t                            id[2];
 
     ngx_str_t                           path;   /* zero terminated */
-    ngx_str_t                           threads;
     ngx_thread_pool_t                  *tp;
     ngx_msec_t                          tag_valid;
     time_t                              upload_expires;
