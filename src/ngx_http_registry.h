@@ -52,7 +52,7 @@ typedef struct {
 typedef struct {
     ngx_flag_t                         enabled;   /* has a registry location */
     ngx_http_complex_value_t          *ns;
-    ngx_array_t                        names;  /* of ngx_str_t */
+    ngx_array_t                        names;     /* of the core, copied */
 } ngx_http_registry_srv_conf_t;
 
 
@@ -276,13 +276,9 @@ void ngx_http_registry_detail(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_filter_init(ngx_conf_t *cf);
 
 
-/* namespace.c: which registry a request means */
+/* namespace.c: NGX_DECLINED if the request means a registry not served here */
 
-ngx_int_t ngx_http_registry_namespace_handler(ngx_http_request_t *r);
-
-/* 1 if it means one that is not served here */
-
-ngx_uint_t ngx_http_registry_namespace_unknown(ngx_http_request_t *r);
+ngx_int_t ngx_http_registry_namespace(ngx_http_request_t *r);
 
 /* location.c: 1 if both URIs are found in the same location, else 0 */
 

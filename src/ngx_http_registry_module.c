@@ -226,8 +226,6 @@ ngx_http_registry_lift_limits(ngx_conf_t *cf, void *conf)
 static ngx_int_t
 ngx_http_registry_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_handler_pt            *h;
-    ngx_http_core_main_conf_t      *cmcf;
     ngx_http_registry_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
@@ -235,15 +233,6 @@ ngx_http_registry_postconfiguration(ngx_conf_t *cf)
     if (mcf->locations.nelts == 0) {
         return NGX_OK;
     }
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = ngx_http_registry_namespace_handler;
 
     if (ngx_http_registry_manager_init(cf, mcf) != NGX_OK) {
         return NGX_ERROR;
@@ -334,7 +323,8 @@ ngx_http_registry_create_srv_conf(ngx_conf_t *cf)
 
     sscf->ns = NGX_CONF_UNSET_PTR;
 
-    if (ngx_array_init(&sscf->names, cf->pool, 1, sizeof(ngx_str_t))
+    if (ngx_array_init(&sscf->names, cf->pool, 1,
+                       sizeof(ngx_http_server_name_t))
         != NGX_OK)
     {
         return NULL;
@@ -350,9 +340,8 @@ ngx_http_registry_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_registry_srv_conf_t  *prev = parent;
     ngx_http_registry_srv_conf_t  *conf = child;
 
-    ngx_str_t                  *name;
     ngx_uint_t                  i;
-    ngx_http_server_name_t     *sn;
+    ngx_http_server_name_t     *sn, *name;
     ngx_http_core_srv_conf_t   *cscf;
 
     ngx_conf_merge_ptr_value(conf->ns, prev->ns, NULL);
@@ -374,7 +363,7 @@ ngx_http_registry_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
             return NGX_CONF_ERROR;
         }
 
-        *name = sn[i].name;
+        *name = sn[i];
     }
 
     return NGX_CONF_OK;

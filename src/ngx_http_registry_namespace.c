@@ -14,14 +14,14 @@
 #define NGX_HTTP_REGISTRY_NS_MAX  255
 
 
-static ngx_int_t ngx_http_registry_namespace_mark(ngx_http_request_t *r);
-static ngx_uint_t ngx_http_registry_namespace_own(ngx_http_request_t *r,
+static ngx_int_t ngx_http_registry_namespace_own(ngx_http_request_t *r,
     ngx_str_t *ns);
-static void ngx_http_registry_namespace_cleanup(void *data);
+static ngx_uint_t ngx_http_registry_namespace_is(ngx_http_server_name_t *sn,
+    ngx_str_t *host);
 
 
 ngx_int_t
-ngx_http_registry_namespace_handler(ngx_http_request_t *r)
+ngx_http_registry_namespace(ngx_http_request_t *r)
 {
     u_char                         buf[NGX_HTTP_REGISTRY_NS_MAX];
     size_t                         len;
@@ -30,110 +30,104 @@ ngx_http_registry_namespace_handler(ngx_http_request_t *r)
     registry_status_e              status;
     ngx_http_registry_srv_conf_t  *sscf;
 
-    sscf = ngx_http_get_module_srv_conf(r, ngx_http_registry_module);
+    query.data = (const char *) r->args.data;
+    query.len = r->args.len;
 
-    if (!sscf->enabled || r->uri.len < 4
-        || ngx_strncmp(r->uri.data, "/v2/", 4) != 0)
-    {
+    status = registry_query_find(query, "ns", (char *) buf, sizeof(buf),
+                                 &len);
+
+    if (status == REGISTRY_OK) {
+        ns.data = buf;
+        ns.len = len;
+
+        return ngx_http_registry_namespace_own(r, &ns);
+    }
+
+    if (status != REGISTRY_DECLINED) {
         return NGX_DECLINED;
     }
 
-    if (r->args.len) {
-        query.data = (const char *) r->args.data;
-        query.len = r->args.len;
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_registry_module);
 
-        status = registry_query_find(query, "ns", (char *) buf, sizeof(buf),
-                                     &len);
-
-        if (status != REGISTRY_DECLINED) {
-            ns.data = buf;
-            ns.len = len;
-
-            if (status == REGISTRY_OK
-                && ngx_http_registry_namespace_own(r, &ns))
-            {
-                return NGX_DECLINED;
-            }
-
-            return ngx_http_registry_namespace_mark(r);
-        }
+    if (sscf->ns == NULL) {
+        return NGX_OK;
     }
 
-    if (sscf->ns) {
-        if (ngx_http_complex_value(r, sscf->ns, &ns) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (ns.len && !ngx_http_registry_namespace_own(r, &ns)) {
-            return ngx_http_registry_namespace_mark(r);
-        }
+    if (ngx_http_complex_value(r, sscf->ns, &ns) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    return NGX_DECLINED;
-}
-
-
-/* a clean-up outlives an internal redirect, and the context does not */
-
-static ngx_int_t
-ngx_http_registry_namespace_mark(ngx_http_request_t *r)
-{
-    ngx_pool_cleanup_t  *cln;
-
-    cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    cln->handler = ngx_http_registry_namespace_cleanup;
-
-    return NGX_DECLINED;
-}
-
-
-ngx_uint_t
-ngx_http_registry_namespace_unknown(ngx_http_request_t *r)
-{
-    ngx_pool_cleanup_t  *cln;
-
-    for (cln = r->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_registry_namespace_cleanup) {
-            return 1;
-        }
-    }
-
-    return 0;
+    return ns.len ? ngx_http_registry_namespace_own(r, &ns) : NGX_OK;
 }
 
 
 /* one of the server's names, with a port or without */
 
-static ngx_uint_t
+static ngx_int_t
 ngx_http_registry_namespace_own(ngx_http_request_t *r, ngx_str_t *ns)
 {
-    ngx_str_t                     *name;
+    u_char                        *p;
+    ngx_str_t                      host;
     ngx_uint_t                     i;
+    ngx_http_server_name_t        *sn;
     ngx_http_registry_srv_conf_t  *sscf;
 
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_registry_module);
 
-    name = sscf->names.elts;
+    host = *ns;
+
+    p = ngx_strlchr(ns->data, ns->data + ns->len, ':');
+
+    if (p) {
+        host.len = p - ns->data;
+    }
+
+    sn = sscf->names.elts;
 
     for (i = 0; i < sscf->names.nelts; i++) {
-
-        if (ns->len >= name[i].len
-            && (ns->len == name[i].len || ns->data[name[i].len] == ':')
-            && ngx_strncasecmp(ns->data, name[i].data, name[i].len) == 0)
-        {
-            return 1;
+        if (ngx_http_registry_namespace_is(&sn[i], &host)) {
+            return NGX_OK;
         }
     }
 
-    return 0;
+    return NGX_DECLINED;
 }
 
 
-static void
-ngx_http_registry_namespace_cleanup(void *data)
+/* "a.b", "*.b", ".b", or a regular expression */
+
+static ngx_uint_t
+ngx_http_registry_namespace_is(ngx_http_server_name_t *sn, ngx_str_t *host)
 {
+    ngx_str_t  name;
+
+#if (NGX_PCRE)
+    if (sn->regex) {
+        return ngx_regex_exec(sn->regex->regex, host, NULL, 0) >= 0;
+    }
+#endif
+
+    name = sn->name;
+
+    if (name.data[0] == '*') {
+        name.data++;
+        name.len--;
+
+    } else if (name.data[0] != '.' || host->len < name.len) {
+
+        /* ".b" is "b" too */
+
+        if (name.data[0] == '.') {
+            name.data++;
+            name.len--;
+        }
+
+        return host->len == name.len
+               && ngx_strncasecmp(host->data, name.data, name.len) == 0;
+    }
+
+    return host->len > name.len
+           && ngx_strncasecmp(host->data + host->len - name.len, name.data,
+                              name.len)
+              == 0;
 }

@@ -215,11 +215,18 @@ ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 {
+    ngx_int_t            rc;
     ngx_http_request_t  *r;
 
     r = ctx->request;
 
-    if (ngx_http_registry_namespace_unknown(r)) {
+    rc = ngx_http_registry_namespace(r);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
         return ngx_http_registry_fail(ctx, REGISTRY_NAME_UNKNOWN,
                                     "this registry does not serve that one");
     }
