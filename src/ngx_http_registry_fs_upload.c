@@ -539,6 +539,7 @@ static void
 ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
     const char *dir, const char *name, time_t before)
 {
+    ngx_fd_t                  fd;
     struct stat               sb;
     ngx_http_registry_path_t  entry, data;
 
@@ -560,11 +561,24 @@ ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
         return;
     }
 
+    /* a session that is locked is in use, however slowly */
+
+    fd = open(data.data, O_RDONLY|O_CLOEXEC);
+
+    if (fd != NGX_INVALID_FILE && flock(fd, LOCK_EX|LOCK_NB) == -1) {
+        (void) close(fd);
+        return;
+    }
+
     ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
                   "registry: removing abandoned \"%s\"", entry.data);
 
     if (ngx_http_registry_fs_remove_tree(op, entry.data) != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, op->err,
                       "%s \"%s\" failed", op->call, op->path);
+    }
+
+    if (fd != NGX_INVALID_FILE) {
+        (void) close(fd);
     }
 }
