@@ -34,7 +34,7 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
-    log_format registry '$request_method $status|$registry_operation|'
+    log_format registry '$arg_fence|$request_method $status|$registry_operation|'
                         '$registry_repository|$registry_reference|'
                         '$registry_digest|$registry_cache|$registry_remote';
     access_log %%TESTDIR%%/registry.log registry;
@@ -105,7 +105,9 @@ my $image = push_image('a/b', 'latest', 'layer');
 my $digest = sha256($image);
 my $blob = sha256('layer');
 my $none = sha256('none');
-my $log = $t->testdir() . '/registry.log';
+my $file = $t->testdir() . '/registry.log';
+my $fence = 0;
+my @log;
 
 # what everything is called
 
@@ -222,25 +224,34 @@ logged([ GET => '/x' ], '200||||||');
 sub logged {
 	my ($request, $expected, $name) = @_;
 
-	my $before = () = read_log();
+	fence();
 	my $r = request(@$request);
-	my @lines;
+	fence();
 
-	for (1 .. 500) {
-		@lines = read_log();
-		last if @lines > $before;
-		select(undef, undef, undef, 0.01);
-	}
+	my ($line) = join("\n", @log) =~ /\n-\|(.*)\n$fence\|/;
 
-	is($lines[-1], ($name // $request->[0]) . ' ' . join('|',
+	is($line, ($name // $request->[0]) . ' ' . join('|',
 		map { length ? $_ : '-' } split(/\|/, $expected, -1)),
 		substr("$expected, $request->[1]", 0, 60));
 
 	return $r;
 }
 
+# lines are written after answers, but one after another
+
+sub fence {
+	$fence++;
+	request(GET => "/x?fence=$fence");
+
+	for (1 .. 500) {
+		@log = read_log();
+		last if grep { /^$fence\|/ } @log;
+		select(undef, undef, undef, 0.01);
+	}
+}
+
 sub read_log {
-	open(my $fh, '<', $log) or return;
+	open(my $fh, '<', $file) or return;
 	chomp(my @lines = <$fh>);
 	return @lines;
 }
