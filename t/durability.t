@@ -1,9 +1,9 @@
 #!/usr/bin/perl
 
 # What is answered 201 is on the disk: for every file that a push publishes,
-# fsync of the file, rename, fsync of its directory, in the order of DESIGN:
-# blob, link, manifest, tag; and what is deleted is off the disk before 202.
-# A kill cannot show a missing fsync, so the calls of a worker are read.
+# fsync of the file, rename, fsync of its directory, in the order of blob, link,
+# manifest, tag; and what is deleted is off the disk before 202.  A kill cannot
+# show a missing fsync, so the calls of a worker are read.
 
 ###############################################################################
 

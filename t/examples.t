@@ -388,6 +388,10 @@ sub run_conf {
 
 	$t->write_file_expand('nginx.conf', $conf);
 	like($t->dump_config(), qr/test is successful/, "$name: loads");
+
+	# which leaves it there, and empty
+
+	unlink "$d/nginx.pid";
 	$t->run();
 }
 

@@ -117,7 +117,6 @@ ok(wait_for(sub { -s $stopped->file() == 1_500_000 }),
 
 kill 'TERM', $t->read_file('nginx.pid');
 ok(wait_for(sub { !-e "$d/nginx.pid" }), 'restart: stopped');
-$t->stop();
 $t->run();
 
 for my $case (['resting', $rests], ['left', $left], ['stopped', $stopped]) {
