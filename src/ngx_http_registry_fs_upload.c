@@ -115,7 +115,7 @@ ngx_http_registry_fs_upload_files(ngx_http_registry_op_t *op)
 
     (void) close(fd);
 
-    return ngx_http_registry_fs_upload_save(op);
+    return ngx_http_registry_fs_upload_keep(op);
 }
 
 
@@ -221,7 +221,17 @@ ngx_http_registry_fs_upload_save(ngx_http_registry_op_t *op)
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_registry_fs_upload_keep(op);
+    /*
+     * The hash goes on from here: a state that outlives a power failure must
+     * not speak of bytes that did not.
+     */
+
+    if (op->fd != NGX_INVALID_FILE && fsync(op->fd) == -1) {
+        rc = ngx_http_registry_fs_failed(op, "fsync()", op->upload);
+
+    } else {
+        rc = ngx_http_registry_fs_upload_keep(op);
+    }
 
     /*
      * Who opens the session next may do so before a writeback has closed its

@@ -76,7 +76,7 @@ static const struct {
     [NGX_HTTP_REGISTRY_OP_UPLOAD_OPEN] =
         { ngx_http_registry_fs_upload_open, 0 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE] =
-        { ngx_http_registry_fs_upload_save, 0 },
+        { ngx_http_registry_fs_upload_save, 1 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_COMMIT] =
         { ngx_http_registry_fs_upload_commit, 1 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE] =

@@ -870,23 +870,28 @@ ngx_http_registry_upload_leave(ngx_http_registry_ctx_t *ctx)
     fd = up->fd;
     up->fd = NGX_INVALID_FILE;
 
+    /*
+     * A write that goes on unseen keeps the lock until it has ended, and the
+     * session stands where it stood before this request.
+     */
+
+    if (ctx->task && ctx->route.endpoint != REGISTRY_ENDPOINT_UPLOADS) {
+        (void) ngx_close_file(fd);
+        return NULL;
+    }
+
     op = ngx_http_registry_op(ctx,
                               ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS
                                   ? NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE
                                   : NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE);
 
-    /* a write that goes on unseen keeps the lock until it has ended */
-
-    if (op == NULL || ctx->task) {
+    if (op == NULL) {
         (void) ngx_close_file(fd);
-
-    } else {
-        op->fd = fd;
+        return NULL;
     }
 
-    if (op) {
-        op->hash = up->hash;
-    }
+    op->fd = fd;
+    op->hash = up->hash;
 
     return op;
 }
