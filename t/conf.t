@@ -21,8 +21,9 @@ use Test::Nginx::Registry;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access/)
-	->plan(109);
+my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
+	ssi auth_request mirror/)
+	->plan(112);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -353,7 +354,10 @@ ok(!-e $t->testdir() . "/$_", "$_ is not made by a test")
 
 # how it inherits
 
-$t->write_file('users', '')
+$t->write_file('ssi.html', 'a<!--#include virtual="/v2/a/tags/list" -->b'
+		. '<!--#include virtual="/v2/a/blobs/' . sha256('x' x 10)
+		. '" -->c<!--#include virtual="/v2/a/manifests/none" -->')
+	->write_file('x.txt', 'a file')
 	->write_file_expand('nginx.conf', $head . <<'EOF');
 
 thread_pool few threads=1;
@@ -429,6 +433,20 @@ http {
 
         location /static/ {
         }
+
+        location = /ssi.html {
+            ssi on;
+        }
+
+        location /asked/ {
+            auth_request /v2/a/tags/list;
+            alias %%TESTDIR%%/;
+        }
+
+        location /mirrored/ {
+            mirror /v2/a/tags/list;
+            alias %%TESTDIR%%/;
+        }
     }
 
     server {
@@ -494,6 +512,13 @@ is($r->status . ' ' . $r->location(), '201 /v2/a/blobs/' . sha256('x'),
 	'rewrite, location');
 $r = request(GET => '/elsewhere/v2/a/tags/list');
 is($r->status . ' ' . $r->json->{name}, '200 a', 'rewrite, last');
+
+# in subrequests
+
+like(http_get('/ssi.html'), qr/a\{"name":"a","tags":\[\]\}bx{10}c<html>/,
+	'included');
+is(request(GET => '/asked/x.txt')->body, 'a file', 'auth_request');
+is(request(GET => '/mirrored/x.txt')->body, 'a file', 'mirror');
 
 ###############################################################################
 
