@@ -463,9 +463,13 @@ http {
 
 EOF
 
-$t->run();
-
 my $dir = $t->testdir();
+
+# what the tests left: it would be taken for that of a running nginx
+
+unlink "$dir/nginx.pid";
+
+$t->run();
 
 is(push10('a'), '201 413', 'of http');
 is(push10('nested/x'), '405 405', 'in a nested location');
