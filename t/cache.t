@@ -342,38 +342,38 @@ is(cache('a', 'reload', $one), 'HIT', 'reload');
 
 my ($long, $short, $never) = @stores;
 reload($t, $short, $never, $long);
-is(request(GET => '/v2/a/manifests/reload')->body, $first, 'stores in order');
-is(request(GET => '/v2/short/a/manifests/reload')->body, $second,
-	'stores in order, the other');
+is(pull('a'), $first, 'stores in order');
+is(pull('short/a'), $second, 'stores in order, the other');
 
 reload($t, 'registry_store none { path %%TESTDIR%%/none; }', @stores);
-is(request(GET => '/v2/a/manifests/reload')->body, $first, 'one more store');
+is(pull('a'), $first, 'one more store');
 
 # another directory under a name that is known
 
 reload($t, $long =~ s!/long!/elsewhere!r, $short, $never);
-is(brief(request(GET => '/v2/a/manifests/reload')), '404 MANIFEST_UNKNOWN',
-	'another directory');
-push_manifest('a', 'reload', $second);
-is(request(GET => '/v2/a/manifests/reload')->body, $second,
-	'another directory, pushed');
+is(pull('a'), '404 MANIFEST_UNKNOWN', 'another directory');
+push_manifest('a', 'reload', $second, socket => $two);
+is(pull('a'), $second, 'another directory, pushed');
 
 reload($t, $long, $short, $never);
-is(request(GET => '/v2/a/manifests/reload')->body, $first, 'and back');
+is(pull('a'), $first, 'and back');
 
 # two names for two directories, exchanged
 
 reload($t, $long =~ s/store long/store short/r,
 	$short =~ s/store short/store long/r, $never);
-push_manifest('a', 'exchanged', $second);
-is(brief(request(GET => '/v2/a/manifests/reload')), '404 MANIFEST_UNKNOWN',
-	'exchanged');
+push_manifest('a', 'exchanged', $second, socket => $two);
+is(pull('a'), '404 MANIFEST_UNKNOWN', 'exchanged');
 
 ###############################################################################
 
-sub brief {
-	my ($r) = @_;
-	return join(' ', grep { defined } $r->status, $r->code);
+# the manifest's bytes, or what is wrong
+
+sub pull {
+	my ($name) = @_;
+
+	my $r = request(GET => "/v2/$name/manifests/reload", socket => $one);
+	return $r->status == 200 ? $r->body : $r->status . ' ' . $r->code;
 }
 
 sub manifest {
@@ -395,13 +395,20 @@ sub cache {
 	return $r->status . " $cache";
 }
 
+# connections to both workers, which are none of those
+
 sub workers {
+	my %old = map { $_ => 1 } @_;
 	my %sockets;
 
-	for (1 .. 500) {
+	for (1 .. 1000) {
 		my $s = connection();
-		my $r = request(GET => '/v2/', socket => $s);
-		my ($pid) = $r->header('X-Cache') =~ /(\d+)/;
+		my $pid = worker($s);
+
+		if ($old{$pid}) {
+			sleep(0.01);
+			next;
+		}
 
 		$sockets{$pid} //= $s;
 		return values %sockets if keys %sockets == 2;
@@ -411,7 +418,9 @@ sub workers {
 }
 
 sub worker {
-	return request(GET => '/v2/')->header('X-Cache') =~ s/ .*//r;
+	my ($s) = @_;
+	return request(GET => '/v2/', socket => $s)->header('X-Cache')
+		=~ s/ .*//r;
 }
 
 # reads one manifest again and again until it is to stop
@@ -465,17 +474,12 @@ sub revision {
 sub reload {
 	my ($t, @stores) = @_;
 	my $stores = join("\n", @stores);
-	my %old = map { worker() => 1 } 1 .. 50;
+	my @old = (worker($one), worker($two));
 
 	$t->write_file_expand('nginx.conf', $conf =~ s/STORES/$stores/r);
 	$t->reload();
 
-	for (1 .. 500) {
-		last unless grep { $old{worker()} } 1 .. 10;
-		sleep(0.02);
-	}
-
-	($one, $two) = workers();
+	($one, $two) = workers(@old);
 }
 
 ###############################################################################
