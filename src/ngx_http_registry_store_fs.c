@@ -644,6 +644,8 @@ ngx_http_registry_fs_untag(ngx_http_registry_op_t *op)
         return ngx_http_registry_fs_failed(op, "opendir()", path.data);
     }
 
+    rc = NGX_OK;
+
     for ( ;; ) {
         ngx_set_errno(0);
         de = readdir(dir);
