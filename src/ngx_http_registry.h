@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_remote.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_zone.h"
 
@@ -45,6 +46,8 @@ typedef struct {
     ngx_shm_zone_t                    *shm_zone;
     size_t                             zone_size;
     ngx_array_t                        stores;    /* of store pointers */
+    ngx_array_t                        remotes;   /* of remote pointers */
+    ngx_http_registry_remote_t        *remote_default;
     ngx_array_t                        locations; /* of core location confs */
 } ngx_http_registry_main_conf_t;
 
@@ -57,10 +60,16 @@ typedef struct {
 
 
 typedef struct {
-    ngx_http_registry_store_t         *store;     /* NULL: no registry here */
+    ngx_http_registry_store_t         *store;     /* NULL: nothing hosted */
     ngx_str_t                          store_name;
     u_char                            *file;      /* of "registry" */
     ngx_uint_t                         line;
+
+    ngx_flag_t                         proxy;     /* for remotes too: */
+    ngx_http_registry_remote_t        *remote;    /* this one; NULL: all */
+    ngx_str_t                          remote_name;
+    u_char                            *proxy_file;    /* of "registry_proxy" */
+    ngx_uint_t                         proxy_line;
 
     ngx_flag_t                         push;
     ngx_flag_t                         delete;
@@ -92,6 +101,8 @@ typedef ngx_int_t (*ngx_http_registry_sink_pt)(ngx_http_registry_ctx_t *ctx,
 typedef struct {
     ngx_uint_t                         methods;
     ngx_http_registry_step_pt          step;
+    ngx_http_registry_step_pt          proxy;     /* of a remote's content;
+                                                     NULL: not permitted */
     ngx_str_t                          operation;
     ngx_http_registry_count_e          count;
     enum {
@@ -124,7 +135,9 @@ struct ngx_http_registry_ctx_s {
 
     ngx_str_t                          uri;       /* that the route is of */
     registry_route_t                   route;
-    ngx_str_t                          name;
+    ngx_http_registry_remote_t        *remote;    /* NULL: hosted here */
+    ngx_http_registry_store_t         *store;     /* of either */
+    ngx_str_t                          name;      /* with the namespace */
     ngx_str_t                          reference;
     const ngx_http_registry_method_t  *method;    /* NULL: none fits */
     registry_error_e                   route_error;
@@ -276,9 +289,44 @@ void ngx_http_registry_detail(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_filter_init(ngx_conf_t *cf);
 
 
-/* namespace.c: NGX_DECLINED if the request means a registry not served here */
+/*
+ * namespace.c: the URI that says which registry a request means by its first
+ * component, whichever way the client said it.  NGX_DECLINED if that one is
+ * not served here.
+ */
 
-ngx_int_t ngx_http_registry_namespace(ngx_http_request_t *r);
+ngx_int_t ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *uri);
+
+/*
+ * The remote of a canonical URI, or NULL; *path is the URI without it, in
+ * the request's pool, or the same.  NGX_ERROR if memory is short.
+ */
+
+ngx_int_t ngx_http_registry_namespace(ngx_http_request_t *r, ngx_str_t *uri,
+    ngx_http_registry_remote_t **remote, ngx_str_t *path);
+
+ngx_int_t ngx_http_registry_namespace_init(ngx_conf_t *cf);
+
+
+/* module.c */
+
+ngx_http_registry_store_t *ngx_http_registry_find_store(
+    ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
+
+
+/* remote_conf.c: the directive, and by name or alias; NULL if there is none */
+
+char *ngx_http_registry_remote(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_http_registry_remote_t *ngx_http_registry_find_remote(
+    ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
+
+/* when all is read, and when all is merged */
+
+ngx_int_t ngx_http_registry_remotes_init(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf);
+ngx_int_t ngx_http_registry_remotes_start(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf);
 
 /* location.c: 1 if both URIs are found in the same location, else 0 */
 
@@ -317,6 +365,13 @@ void ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_pull_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
+
+/* the first steps where a remote has the content: proxy.c */
+
+ngx_int_t ngx_http_registry_proxy_base(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_list(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_manifest(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
 
 ngx_int_t ngx_http_registry_list_tags(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_list_catalog(ngx_http_registry_ctx_t *ctx);

@@ -127,7 +127,7 @@ ngx_http_registry_ours(ngx_http_request_t *r)
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
 
-    if (rlcf->store) {
+    if (rlcf->store || rlcf->proxy) {
         clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
         return clcf->handler == ngx_http_registry_handler;
     }

@@ -61,9 +61,10 @@ ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx, ngx_str_t *tag)
     m = &ctx->manifest;
 
     m->zone = ngx_http_registry_zone(ctx->request);
-    m->store = ctx->conf->store;
+    m->store = ctx->store;
     m->name = ctx->name;
     m->digest = ctx->digest;
+    m->valid = ctx->store->tag_valid;
 
     if (tag) {
         m->tag = *tag;

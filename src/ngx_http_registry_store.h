@@ -56,7 +56,7 @@ typedef enum {
 
     /*
      * name, and tag or digest; out: digest, and unless it is "known", data
-     * and media type
+     * and media type; of.mtime, when the tag was known to be true
      */
     NGX_HTTP_REGISTRY_OP_MANIFEST_READ,
 
@@ -68,6 +68,9 @@ typedef enum {
 
     /* name, digest: also what points to it, which is every such tag */
     NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE,
+
+    /* name, digest, tags: point at it, or did already and still do */
+    NGX_HTTP_REGISTRY_OP_TAG_WRITE,
 
     /* name, tag */
     NGX_HTTP_REGISTRY_OP_TAG_DELETE,

@@ -51,7 +51,7 @@ ngx_http_registry_write(ngx_http_registry_ctx_t *ctx, u_char *data, size_t len)
 
     clcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_core_module);
 
-    if (clcf->aio == NGX_HTTP_AIO_THREADS || ctx->conf->store->network) {
+    if (clcf->aio == NGX_HTTP_AIO_THREADS || ctx->store->network) {
 
         /* the bytes are the task's own: the request may go away meanwhile */
 
@@ -162,7 +162,7 @@ ngx_http_registry_writeback(ngx_http_registry_ctx_t *ctx)
 
     /* nobody waits for it */
 
-    (void) ngx_http_registry_task_run(&write->task, ctx->conf->store->tp);
+    (void) ngx_http_registry_task_run(&write->task, ctx->store->tp);
     ngx_http_registry_task_free(&write->task);
 }
 
