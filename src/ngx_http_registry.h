@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_remote.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_zone.h"
@@ -32,6 +33,8 @@
 
 
 #define NGX_HTTP_REGISTRY_FILE_BUF  65536
+
+#define NGX_HTTP_REGISTRY_LOOP      508     /* RFC 5842, section 7.2 */
 
 
 /* which descriptors of a pushed manifest must be in the repository */
@@ -138,6 +141,7 @@ struct ngx_http_registry_ctx_s {
     ngx_http_registry_remote_t        *remote;    /* NULL: hosted here */
     ngx_http_registry_store_t         *store;     /* of either */
     ngx_str_t                          name;      /* with the namespace */
+    ngx_str_t                          remote_name;   /* without it */
     ngx_str_t                          reference;
     const ngx_http_registry_method_t  *method;    /* NULL: none fits */
     registry_error_e                   route_error;
@@ -171,6 +175,16 @@ struct ngx_http_registry_ctx_s {
     size_t                             pushed_size;
     registry_manifest_t               *parsed;
     ngx_array_t                        tags;      /* of ngx_str_t */
+
+    /* of a remote's content */
+    ngx_http_registry_ask_t           *ask;       /* ours, until it is freed */
+    ngx_http_registry_fill_t          *fill;      /* waited for */
+    ngx_chain_t                       *free;      /* what is passed on */
+    ngx_chain_t                       *busy;
+    ngx_http_registry_step_pt          permitted; /* the step after that */
+    ngx_uint_t                         verdict;   /* a status; 0: none came */
+    ngx_http_registry_call_error_e     verdict_error;
+    ngx_str_t                          retry_after;
 
     unsigned                           running:1;
     unsigned                           body_ready:1;
@@ -365,6 +379,72 @@ void ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_pull_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
+
+/*
+ * Ends the request from outside of a step, as a step would that returned
+ * NGX_DONE with ctx->rc.  It may be gone afterwards.
+ */
+
+void ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc);
+
+/* sets $registry_cache, and counts */
+
+void ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_count_e how);
+
+ngx_int_t ngx_http_registry_base(ngx_http_registry_ctx_t *ctx);
+
+/* fills in ctx->manifest: of the tag, or if NULL of ctx->digest */
+
+void ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *tag);
+ngx_int_t ngx_http_registry_send_manifest(ngx_http_registry_ctx_t *ctx);
+
+/* opens ctx->digest in the store; the next step may send it */
+
+ngx_int_t ngx_http_registry_open_blob(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt next);
+ngx_int_t ngx_http_registry_send_blob(ngx_http_registry_ctx_t *ctx);
+
+
+/*
+ * proxy.c: a request to ctx->remote for this one, as ctx->ask; NULL if memory
+ * is short
+ */
+
+ngx_http_registry_ask_t *ngx_http_registry_ask_for(
+    ngx_http_registry_ctx_t *ctx, ngx_str_t *method);
+
+/* what the client showed, if that is the remote's business; else empty */
+
+void ngx_http_registry_client_authorization(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *value);
+
+ngx_int_t ngx_http_registry_client_via(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *value);
+
+ngx_int_t ngx_http_registry_remote_path(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *path);
+
+/* how to answer what a remote answered, or that it did not */
+
+ngx_int_t ngx_http_registry_remote_status(ngx_http_registry_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *retry_after, registry_error_e unknown);
+ngx_int_t ngx_http_registry_remote_error(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_call_error_e error);
+
+
+/* pass.c: the remote's answer to this path goes to the client as it comes */
+
+ngx_int_t ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *path);
+
+
+/* verdict.c: goes on with the step if the client may have what it wants */
+
+ngx_int_t ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt next);
+
 
 /* the first steps where a remote has the content: proxy.c */
 

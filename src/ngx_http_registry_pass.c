@@ -63,8 +63,7 @@ ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
         return rc;
     }
 
-    ask = ngx_http_registry_ask_for(ctx, r->method_name.data,
-                                    r->method_name.len);
+    ask = ngx_http_registry_ask_for(ctx, &r->method_name);
     if (ask == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -132,7 +131,9 @@ static ngx_int_t
 ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t                  rc;
+    ngx_str_t                  retry;
     ngx_http_request_t        *r;
+    const registry_str_t      *field;
     registry_http_response_t  *response;
 
     r = ctx->request;
@@ -141,8 +142,15 @@ ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
     if (response->status != NGX_HTTP_OK
         && response->status != NGX_HTTP_PARTIAL_CONTENT)
     {
-        return ngx_http_registry_remote_answer(ctx, response,
-                                               REGISTRY_NAME_UNKNOWN);
+        field = registry_http_field(response, "retry-after");
+
+        retry.data = field ? (u_char *) field->data : NULL;
+        retry.len = field ? field->len : 0;
+
+        return ngx_http_registry_remote_status(ctx, response->status, &retry,
+                            (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB)
+                                ? REGISTRY_BLOB_UNKNOWN
+                                : REGISTRY_NAME_UNKNOWN);
     }
 
     r->headers_out.status = response->status;
@@ -152,7 +160,7 @@ ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_str_set(&ctx->cache, "BYPASS");
+    ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_BYPASS);
 
     rc = ngx_http_send_header(r);
 

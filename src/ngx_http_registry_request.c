@@ -9,7 +9,6 @@
 
 
 #define NGX_HTTP_REGISTRY_READ  (NGX_HTTP_GET|NGX_HTTP_HEAD)
-#define NGX_HTTP_REGISTRY_LOOP  508     /* RFC 5842, section 7.2 */
 
 
 static void ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx);
@@ -18,7 +17,6 @@ static ngx_int_t ngx_http_registry_route(ngx_http_registry_ctx_t *ctx);
 static ngx_uint_t ngx_http_registry_served(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_name_unknown(ngx_http_registry_ctx_t *ctx);
 static ngx_uint_t ngx_http_registry_loop(ngx_http_request_t *r);
-static ngx_int_t ngx_http_registry_base(ngx_http_registry_ctx_t *ctx);
 static ngx_uint_t ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
     const ngx_http_registry_method_t *method);
 static ngx_int_t ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx);
@@ -249,6 +247,8 @@ ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx)
     ctx->name.len = ctx->route.name.len;
     ctx->reference.data = (u_char *) ctx->route.reference.data;
     ctx->reference.len = ctx->route.reference.len;
+
+    ctx->remote_name = ctx->name;
 
     if (ctx->remote == NULL || ctx->name.len == 0) {
         return NGX_OK;
@@ -487,7 +487,7 @@ ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_registry_base(ngx_http_registry_ctx_t *ctx)
 {
     static ngx_str_t  type = ngx_string("application/json");
@@ -536,7 +536,6 @@ ngx_http_registry_run(ngx_http_registry_ctx_t *ctx)
 void
 ngx_http_registry_resume(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
     /* what a step waits for may end while it is being started */
@@ -546,13 +545,44 @@ ngx_http_registry_resume(ngx_http_registry_ctx_t *ctx)
     }
 
     r = ctx->request;
-    c = r->connection;
+
+    ngx_http_set_log_request(r->connection->log, r);
 
     if (ngx_http_registry_run(ctx) == NGX_DONE) {
-        ngx_http_finalize_request(r, ctx->rc);
+        ngx_http_registry_end(ctx, ctx->rc);
+        return;
     }
 
+    ngx_http_run_posted_requests(r->connection);
+}
+
+
+void
+ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_finalize_request(r, rc);
     ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_count_e how)
+{
+    static const ngx_str_t  names[] = {
+        ngx_string("HIT"), ngx_string("MISS"), ngx_string("REVALIDATED"),
+        ngx_string("STALE"), ngx_string("JOIN"), ngx_string("BYPASS")
+    };
+
+    ctx->cache = names[how - NGX_HTTP_REGISTRY_COUNT_HIT];
+
+    ngx_http_registry_count(ngx_http_registry_zone(ctx->request), how);
 }
 
 
@@ -636,11 +666,7 @@ ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx)
 static void
 ngx_http_registry_wake(void *data)
 {
-    ngx_http_registry_ctx_t  *ctx = data;
-
-    ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
-
-    ngx_http_registry_resume(ctx);
+    ngx_http_registry_resume(data);
 }
 
 
@@ -946,6 +972,16 @@ static void
 ngx_http_registry_cleanup(void *data)
 {
     ngx_http_registry_ctx_t  *ctx = data;
+
+    if (ctx->ask) {
+        ngx_http_registry_ask_free(ctx->ask);
+        ctx->ask = NULL;
+    }
+
+    if (ctx->fill) {
+        ngx_http_registry_fill_cancel(ctx->fill);
+        ctx->fill = NULL;
+    }
 
     if (ctx->op) {
         ngx_http_registry_end_op(ctx);

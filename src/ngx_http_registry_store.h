@@ -89,6 +89,7 @@ typedef enum {
 typedef struct ngx_http_registry_op_s            ngx_http_registry_op_t;
 typedef struct ngx_http_registry_store_s         ngx_http_registry_store_t;
 typedef struct ngx_http_registry_driver_s        ngx_http_registry_driver_t;
+typedef struct ngx_http_registry_evict_s         ngx_http_registry_evict_t;
 
 
 typedef struct {
@@ -204,6 +205,8 @@ struct ngx_http_registry_store_s {
     ngx_msec_t                          tag_valid;
     time_t                              upload_expires;
     unsigned                            network:1;
+
+    ngx_http_registry_evict_t          *evict;  /* of a cache; else NULL */
 
     ngx_msec_t                          due;    /* expire(): the next round */
 
