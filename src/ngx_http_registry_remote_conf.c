@@ -55,7 +55,7 @@ static ngx_conf_enum_t  ngx_http_registry_remote_auth[] = {
 };
 
 
-static ngx_conf_bitmask_t  ngx_http_registry_remote_stale[] = {
+static ngx_conf_bitmask_t  ngx_http_registry_remote_conditions[] = {
     { ngx_string("off"), NGX_HTTP_REGISTRY_STALE_OFF },
     { ngx_string("error"), NGX_HTTP_REGISTRY_STALE_ERROR },
     { ngx_string("timeout"), NGX_HTTP_REGISTRY_STALE_TIMEOUT },
@@ -405,7 +405,7 @@ ngx_http_registry_remote_use_stale(ngx_conf_t *cf, ngx_command_t *cmd,
             continue;
         }
 
-        for (mask = ngx_http_registry_remote_stale; mask->name.len; mask++) {
+        for (mask = ngx_http_registry_remote_conditions; mask->name.len; mask++) {
             if (mask->name.len == value[i].len
                 && ngx_strcmp(mask->name.data, value[i].data) == 0)
             {
