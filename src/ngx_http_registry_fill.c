@@ -748,7 +748,7 @@ ngx_http_registry_run_done(ngx_http_registry_ask_t *ask)
     ngx_http_registry_run_t *run = ask->data;
 
     if (ask->error != NGX_HTTP_REGISTRY_CALL_OK) {
-        ngx_http_registry_run_failed(run, 0, ask->error, ask->reason);
+        ngx_http_registry_run_failed(run, 0, ask->error, NULL);
 
     } else {
         ngx_http_registry_run_verify(run);
@@ -932,10 +932,10 @@ ngx_http_registry_run_failed(ngx_http_registry_run_t *run, ngx_uint_t status,
 {
     if (reason) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "registry_remote \"%V\", repository \"%V\", "
-                      "manifest \"%V%s\": %s", &run->remote->name,
-                      &run->name, &run->manifest.tag, run->digest.text,
-                      reason);
+                      "%s, registry_remote \"%V\", repository \"%V\", "
+                      "tag \"%V\", digest \"%s\"", reason,
+                      &run->remote->name, &run->name, &run->manifest.tag,
+                      run->digest.text);
     }
 
     if (ngx_http_registry_run_stale(run, status, error)) {

@@ -26,7 +26,6 @@
 typedef struct {
     ngx_msec_t  again;          /* when to ask it next */
     ngx_msec_t  logged;
-    ngx_uint_t  failures;       /* since it was logged */
 } ngx_http_registry_fares_t;
 
 
@@ -35,7 +34,7 @@ static ngx_http_registry_entry_t *ngx_http_registry_remote_fares(
 static void ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
     u_char *buf, ngx_str_t *key, uint32_t *hash);
 static void ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
-    const char *reason);
+    ngx_uint_t status);
 static void ngx_http_registry_remote_answered(ngx_http_registry_ask_t *ask);
 
 static ngx_int_t ngx_http_registry_ask_url(ngx_http_registry_ask_t *ask);
@@ -163,18 +162,20 @@ ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote, u_char *buf,
 }
 
 
-/* once a minute, not once a pull */
+/*
+ * With a status: this is logged once a minute, not once a pull.  Without one
+ * the client has said why there was no answer.
+ */
 
 static void
 ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
-    const char *reason)
+    ngx_uint_t status)
 {
     u_char                       buf[1 + sizeof(uint32_t)];
     uint32_t                     hash;
     ngx_str_t                    key, value, none;
-    ngx_uint_t                   log, failures;
+    ngx_uint_t                   log;
     ngx_http_registry_remote_t  *remote;
-    ngx_http_registry_entry_t   *entry;
     ngx_http_registry_fares_t    fares;
 
     remote = ask->remote;
@@ -182,19 +183,15 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
 
     ngx_http_registry_zone_lock(remote->zone);
 
-    entry = ngx_http_registry_remote_fares(remote, &fares);
-
-    if (entry == NULL) {
-        fares.failures = 0;
+    if (ngx_http_registry_remote_fares(remote, &fares) == NULL) {
         fares.logged = ngx_current_msec - NGX_HTTP_REGISTRY_REMOTE_LOG;
     }
 
-    failures = ++fares.failures;
-    log = (ngx_current_msec - fares.logged >= NGX_HTTP_REGISTRY_REMOTE_LOG);
+    log = (status && ngx_current_msec - fares.logged
+                     >= NGX_HTTP_REGISTRY_REMOTE_LOG);
 
     if (log) {
         fares.logged = ngx_current_msec;
-        fares.failures = 0;
     }
 
     fares.again = ngx_current_msec + NGX_HTTP_REGISTRY_REMOTE_AGAIN;
@@ -210,10 +207,9 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
 
     if (log) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "registry_remote \"%V\" does not answer: %s, peer "
-                      "\"%V\", \"%V %*s\"; failures: %ui",
-                      &remote->name, reason, &ask->peer, &ask->method,
-                      ask->url.path.len, ask->url.path.data, failures);
+                      "registry_remote \"%V\" answers %ui, peer \"%V\", "
+                      "\"%V %*s\"", &remote->name, status, &ask->peer,
+                      &ask->method, ask->url.path.len, ask->url.path.data);
     }
 }
 
@@ -696,7 +692,7 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
     if (call->response.status >= NGX_HTTP_INTERNAL_SERVER_ERROR
         || call->response.status == NGX_HTTP_TOO_MANY_REQUESTS)
     {
-        ngx_http_registry_remote_failed(ask, "an answer of 429 or 5xx");
+        ngx_http_registry_remote_failed(ask, call->response.status);
 
     } else {
         ngx_http_registry_remote_answered(ask);
@@ -888,7 +884,7 @@ ngx_http_registry_ask_failed(ngx_http_registry_ask_t *ask,
     ask->error = error;
     ask->reason = reason ? reason : ngx_http_registry_call_error(error);
 
-    ngx_http_registry_remote_failed(ask, ask->reason);
+    ngx_http_registry_remote_failed(ask, 0);
 
     ask->on_done(ask);
 }
