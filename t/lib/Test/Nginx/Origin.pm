@@ -112,7 +112,8 @@ sub remove {
 	my ($self, $name, $what) = @_;
 	my $dir = repository($name);
 
-	unlink map { "$self->{store}/$dir/$_/$what" } qw/ tags manifests blobs /;
+	unlink map { "$self->{store}/$dir/$_/$what" }
+		qw/ tags manifests blobs /;
 
 	return $self;
 }
@@ -228,10 +229,10 @@ sub document {
 sub early {
 	my ($self, $request) = @_;
 	my ($scheme, $given) = split(/ /,
-		$request->{headers}{authorization} // '', 2);
+		$request->{headers}{authorization} // ' ', 2);
 
 	if (defined $self->{basic}) {
-		return undef if lc($scheme // '') eq 'basic'
+		return undef if lc $scheme eq 'basic'
 			&& $given eq encode_base64($self->{basic}, '');
 
 		return $self->error(401, undef,
@@ -240,8 +241,7 @@ sub early {
 
 	if (my $bearer = $self->{bearer}) {
 		my @scope = scope($request);
-		my $known = lc($scheme // '') eq 'bearer'
-			&& $self->token($bearer, $given);
+		my $known = lc $scheme eq 'bearer' && token($bearer, $given);
 
 		return undef if $known && allows($known, @scope);
 
@@ -250,7 +250,7 @@ sub early {
 			qq{service="$bearer->{service}"},
 			@scope ? 'scope="' . join(':', @scope) . '"' : (),
 			$known ? 'error="insufficient_scope"'
-				: defined $given ? 'error="invalid_token"' : ()));
+				: $given ne '' ? 'error="invalid_token"' : ()));
 	}
 
 	return undef;
@@ -265,16 +265,18 @@ sub scope {
 	return if !$route || $route eq 'base';
 	return ('registry', 'catalog', '*') if $route eq 'catalog';
 
-	return ('repository', $name,
-		$request->{method} eq 'DELETE' && $route ne 'uploads' ? 'delete'
-		: $request->{method} =~ /^(?:GET|HEAD)$/ ? 'pull' : 'pull,push');
+	my $method = $request->{method};
+
+	return ('repository', $name, $method =~ /^(?:GET|HEAD)$/ ? 'pull'
+		: $method eq 'DELETE' && $route ne 'uploads' ? 'delete'
+		: 'pull,push');
 }
 
 # What the issuer noted of a token that it gave out; it stands for the check
 # of the signature.  As in other registries the clocks may differ by a minute.
 
 sub token {
-	my ($self, $bearer, $given) = @_;
+	my ($bearer, $given) = @_;
 	my $file = "$bearer->{tokens}/" . Digest::SHA::sha256_hex($given);
 
 	open(my $fh, '<:raw', $file) or return undef;
@@ -366,9 +368,12 @@ sub referrers {
 	@referrers = grep { $_->{artifactType} eq $type } @referrers
 		if defined $type;
 
+	my %filtered = defined $type
+		? ('OCI-Filters-Applied' => 'artifactType') : ();
+
 	return document({ schemaVersion => 2, mediaType => $INDEX,
-		manifests => \@referrers }, headers => { 'Content-Type' => $INDEX,
-		defined $type ? ('OCI-Filters-Applied' => 'artifactType') : () });
+		manifests => \@referrers },
+		headers => { 'Content-Type' => $INDEX, %filtered });
 }
 
 ###############################################################################
@@ -407,11 +412,14 @@ sub put_manifest {
 		. Digest::SHA::sha512_hex($body)
 		: 'sha256:' . Digest::SHA::sha256_hex($body));
 
-	return $self->error(400, 'MANIFEST_INVALID') if ref $data ne 'HASH';
+	return $self->error(400, 'MANIFEST_INVALID')
+		if ref $data ne 'HASH';
 	return $self->error(400, 'DIGEST_INVALID')
 		if $reference =~ /:/ && $reference ne $digest;
 
-	for my $blob (grep { defined } $data->{config}, @{$data->{layers} // []}) {
+	for my $blob (grep { defined } $data->{config},
+		@{$data->{layers} // []})
+	{
 		return $self->error(404, 'MANIFEST_BLOB_UNKNOWN')
 			if !$self->has("$dir/blobs/$blob->{digest}");
 	}
@@ -458,13 +466,14 @@ sub content {
 	return { status => 304, headers => \%headers }
 		if $match eq '*' || $match =~ /"\Q$digest\E"/;
 
-	my ($from, $to) = ($request->{headers}{range} // '')
-		=~ /^bytes=(\d*)-(\d*)$/;
+	my $range = $request->{headers}{range} // '';
+	my $if_range = $request->{headers}{'if-range'} // $headers{ETag};
 
 	return { file => $file, headers => \%headers }
-		if "@{[ $from // '', $to // '' ]}" eq ' '
-		|| ($request->{headers}{'if-range'} // $headers{ETag})
-			ne $headers{ETag};
+		if $range !~ /^bytes=(?=.*\d)(\d*)-(\d*)$/
+		|| $if_range ne $headers{ETag};
+
+	my ($from, $to) = ($1, $2);
 
 	($from, $to) = ($size > $to ? $size - $to : 0, $size - 1)
 		if $from eq '';
@@ -487,9 +496,10 @@ sub content {
 sub location {
 	my ($self, $request, $path) = @_;
 
-	return $path if $self->{relative};
-	return ($self->{ssl} ? 'https' : 'http') . '://'
-		. ($request->{headers}{host} // "127.0.0.1:$self->{port}") . $path;
+	my $host = $request->{headers}{host};
+
+	return $path if $self->{relative} || !defined $host;
+	return ($self->{ssl} ? 'https' : 'http') . "://$host$path";
 }
 
 # what is uploaded is written as it comes
@@ -502,32 +512,38 @@ sub sink {
 		|| $request->{method} !~ /^(?:POST|PATCH|PUT)$/
 		|| $self->early($request);
 
-	$id = Digest::SHA::sha1_hex(rand() . $$ . time()) if $id eq '';
-	$request->{upload} = "$self->{dir}/upload-$id";
-	$request->{start} = (-s $request->{upload}) // 0;
+	my $file = $self->upload($request, $id);
 
-	return undef if $request->{method} ne 'POST' && !-e $request->{upload};
+	return undef if $id ne '' && !-e $file;
 
 	# a chunk from somewhere else is not written
 
 	my ($from) = ($request->{headers}{'content-range'} // '') =~ /^(\d+)-/;
 
-	if (defined $from && $from != $request->{start}) {
+	if (defined $from && $from != -s $file) {
 		$request->{out_of_order} = 1;
 		return undef;
 	}
 
-	open(my $fh, '>>:raw', $request->{upload})
-		or die "$request->{upload}: $!\n";
+	open(my $fh, '>>:raw', $file) or die "$file: $!\n";
 	$fh->autoflush(1);
 
 	return $fh;
 }
 
+# the file of an upload, a new one if it has no identifier yet
+
+sub upload {
+	my ($self, $request, $id) = @_;
+
+	return $request->{upload} //= "$self->{dir}/upload-"
+		. ($id ne '' ? $id : Digest::SHA::sha1_hex(rand() . time()));
+}
+
 sub uploads {
 	my ($self, $request, $name, $id) = @_;
-	my ($method, $query) = @$request{qw/ method query /};
-	my $file = $request->{upload} // "$self->{dir}/upload-$id";
+	my $method = $request->{method};
+	my $file = $self->upload($request, $id);
 
 	return $self->start_upload($request, $name)
 		if $method eq 'POST' && $id eq '';
@@ -549,7 +565,8 @@ sub uploads {
 
 sub start_upload {
 	my ($self, $request, $name) = @_;
-	my ($mount, $from, $digest) = @{$request->{query}}{qw/ mount from digest /};
+	my ($mount, $from, $digest) =
+		@{$request->{query}}{qw/ mount from digest /};
 
 	if (defined $mount && defined $from
 		&& $self->has(repository($from) . "/blobs/$mount"))
@@ -565,10 +582,8 @@ sub start_upload {
 
 sub upload_status {
 	my ($self, $request, $name, $status) = @_;
-	my $file = $request->{upload} // "$self->{dir}/"
-		. $request->{uri} =~ s!.*/!upload-!r;
-	my $id = $file =~ s/.*-//r;
-	my $size = -s $file;
+	my $id = $request->{upload} =~ s/.*-//r;
+	my $size = (-s $request->{upload}) // 0;
 
 	return { status => $status, headers => {
 		Location => $self->location($request,
@@ -582,14 +597,15 @@ sub finish_upload {
 	my $digest = $request->{query}{digest} // '';
 	my ($algorithm) = $digest =~ /^sha(256|512):/
 		or return $self->error(400, 'DIGEST_INVALID');
-	my $sha = Digest::SHA->new($algorithm)->addfile($request->{upload}, 'b');
+	my $file = $request->{upload};
+	my $sha = Digest::SHA->new($algorithm)->addfile($file, 'b');
 
 	if ($digest ne "sha$algorithm:" . $sha->hexdigest()) {
-		unlink $request->{upload};
+		unlink $file;
 		return $self->error(400, 'DIGEST_INVALID');
 	}
 
-	rename $request->{upload}, "$self->{store}/blobs/$digest"
+	rename $file, "$self->{store}/blobs/$digest"
 		or die "$digest: $!\n";
 	$self->put(repository($name) . "/blobs/$digest", '');
 
@@ -600,7 +616,8 @@ sub uploaded {
 	my ($self, $request, $name, $digest) = @_;
 
 	return { status => 201, headers => {
-		Location => $self->location($request, "/v2/$name/blobs/$digest"),
+		Location => $self->location($request,
+			"/v2/$name/blobs/$digest"),
 		'Docker-Content-Digest' => $digest } };
 }
 

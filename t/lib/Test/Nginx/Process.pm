@@ -14,6 +14,10 @@ use Time::HiRes qw/ sleep time /;
 
 ###############################################################################
 
+# everything takes longer under valgrind
+
+our $PATIENCE = $ENV{TEST_NGINX_VALGRIND} ? 10 : 1;
+
 # new(code) makes one of code that does not return, as exec() does not;
 # start() runs it
 
@@ -26,7 +30,7 @@ sub new {
 sub start {
 	my ($self) = @_;
 
-	croak 'runs already' if $self->{pid};
+	croak 'runs already' if !$self->wait(0);
 
 	my $parent = $$;
 	my $pid = fork() // croak "can't fork: $!";
@@ -80,7 +84,7 @@ sub end {
 
 	$self->signal($signal)->thaw();
 
-	if (!$self->wait(5)) {
+	if (!$self->wait(5 * $PATIENCE)) {
 		$self->signal('KILL');
 		waitpid(delete $self->{pid}, 0);
 	}
