@@ -226,7 +226,8 @@ check_tag(void)
     unit_ok(registry_envelope_tag_encode(&digest, NOW, key, secret, buf, &len)
             == REGISTRY_OK, "a tag");
 
-    unit_is_number((long long) len, (long long) strlen(LINE), "has its length");
+    unit_is_number((long long) len, (long long) strlen(LINE),
+                   "has its length");
     unit_ok(memcmp(buf, LINE, strlen(LINE)) == 0, "and is this line");
     unit_ok(decode_tag(buf, len, NOW) == REGISTRY_OK, "which is believed");
 
