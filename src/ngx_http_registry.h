@@ -58,6 +58,7 @@ typedef struct {
     ngx_array_t                        stores;    /* of store pointers */
     ngx_array_t                        remotes;   /* of remote pointers */
     ngx_http_registry_remote_t        *remote_default;
+    ngx_http_registry_memcached_t     *memcached;
     ngx_array_t                        locations; /* of core location confs */
 } ngx_http_registry_main_conf_t;
 

@@ -167,9 +167,10 @@ ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
 void
 ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
 {
-    ngx_str_t                  value;
-    ngx_http_registry_key_t    key, mkey;
-    ngx_http_registry_zone_t  *zone;
+    ngx_str_t                   value;
+    ngx_http_registry_key_t     key, mkey;
+    ngx_http_registry_zone_t   *zone;
+    ngx_http_registry_entry_t  *entry;
 
     if (m->body.len > NGX_HTTP_REGISTRY_CACHE_BODY) {
         return;
@@ -195,9 +196,12 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
             value.data = (u_char *) m->digest.text;
             value.len = m->digest.len;
 
-            (void) ngx_http_registry_zone_put(zone, &key.text, key.hash,
-                                              &value,
-                                              &ngx_http_registry_nothing);
+            entry = ngx_http_registry_zone_put(zone, &key.text, key.hash,
+                                               &value,
+                                               &ngx_http_registry_nothing);
+            if (entry) {
+                entry->checked -= m->age;
+            }
         }
     }
 

@@ -45,7 +45,10 @@ typedef struct {
 ngx_int_t ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
     ngx_pool_t *pool);
 
-/* what was read from the store, unless it was written meanwhile */
+/*
+ * What was read from the store, unless it was written meanwhile; a tag that
+ * was known to be true as long ago as "age" says.
+ */
 
 void ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m);
 

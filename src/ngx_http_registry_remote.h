@@ -11,6 +11,7 @@
 
 
 #include "ngx_http_registry_client.h"
+#include "ngx_http_registry_memcached.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_token.h"
 #include "ngx_http_registry_zone.h"
@@ -58,6 +59,7 @@ typedef struct {
     ngx_flag_t                   proxied;       /* "http_proxy", also "off" */
 
     ngx_http_registry_zone_t    *zone;
+    ngx_http_registry_memcached_t  *memcached;  /* NULL: there is none */
     uint32_t                     id;            /* of its keys in the zone */
 
     u_char                      *file;          /* of the directive */

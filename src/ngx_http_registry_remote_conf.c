@@ -699,6 +699,7 @@ ngx_http_registry_remote_complete(ngx_conf_t *cf,
     client->line = remote->line;
 
     remote->zone = &mcf->zone;
+    remote->memcached = mcf->memcached;
 
     if (client->tp == NULL) {
         client->tp = ngx_thread_pool_add(cf, NULL);
