@@ -17,7 +17,7 @@
 
 /*
  * The layout is Distribution's (its registry/storage/paths.go), but for
- * _referrers, _tmp, media_type and hashstate, which it passes over.
+ * _referrers, _tmp, media_type, hashstate and lock, which it passes over.
  */
 
 #define NGX_HTTP_REGISTRY_FS_ROOT      "docker/registry/v2"
@@ -25,6 +25,7 @@
 #define NGX_HTTP_REGISTRY_FS_REPOS     "repositories"
 #define NGX_HTTP_REGISTRY_FS_REPO      "repositories/%s"
 #define NGX_HTTP_REGISTRY_FS_LAYER     "repositories/%s/_layers/%s/%s/link"
+#define NGX_HTTP_REGISTRY_FS_LOCK      "repositories/%s/_manifests/lock"
 #define NGX_HTTP_REGISTRY_FS_REVISION                                         \
     "repositories/%s/_manifests/revisions/%s/%s/link"
 #define NGX_HTTP_REGISTRY_FS_TYPE                                             \
@@ -109,6 +110,16 @@ ngx_int_t ngx_http_registry_fs_publish(ngx_http_registry_op_t *op,
 
 ngx_int_t ngx_http_registry_fs_put(ngx_http_registry_op_t *op,
     const char *path, const void *data, size_t len);
+
+/*
+ * Waits for the lock on the repository's manifests, which is held until fd is
+ * closed.  A file, since what locks a directory of NFS locks it for one
+ * machine alone.  With LOCK_SH the directory is made if it is not there; with
+ * LOCK_EX that is NGX_DECLINED.
+ */
+
+ngx_int_t ngx_http_registry_fs_lock_manifests(ngx_http_registry_op_t *op,
+    int how, ngx_fd_t *fd);
 
 /* NGX_DECLINED for a link that is not there or holds no digest */
 

@@ -304,6 +304,48 @@ ngx_http_registry_fs_put(ngx_http_registry_op_t *op, const char *path,
 
 
 ngx_int_t
+ngx_http_registry_fs_lock_manifests(ngx_http_registry_op_t *op, int how,
+    ngx_fd_t *fd)
+{
+    ngx_http_registry_path_t  path;
+
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LOCK, op->name);
+
+    *fd = open(path.data, O_RDWR|O_CREAT|O_CLOEXEC, 0644);
+
+    if (*fd == NGX_INVALID_FILE && ngx_errno == NGX_ENOENT) {
+
+        if (how == LOCK_EX) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_http_registry_fs_mkdirs(op, path.data) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        *fd = open(path.data, O_RDWR|O_CREAT|O_CLOEXEC, 0644);
+    }
+
+    if (*fd == NGX_INVALID_FILE) {
+        return ngx_http_registry_fs_failed(op, "open()", path.data);
+    }
+
+    while (flock(*fd, how) == -1) {
+        if (ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        (void) ngx_http_registry_fs_failed(op, "flock()", path.data);
+        (void) close(*fd);
+
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_registry_fs_read_link(ngx_http_registry_op_t *op, const char *path,
     registry_digest_t *digest)
 {

@@ -130,7 +130,7 @@ my $image = to_json({ schemaVersion => 2, mediaType => $MANIFEST,
 	config => { mediaType => $CONFIG, digest => $empty, size => 0 },
 	layers => [ { mediaType => $LAYER, digest => $blob, size => 11 } ] });
 my $digest = sha256($image);
-my %before = %{files()};
+my %before = (%{files()}, 'repositories/a/b/_manifests/lock' => '');
 
 push_manifest('a/b', $digest, $image);
 
