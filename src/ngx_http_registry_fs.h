@@ -21,7 +21,6 @@
  */
 
 #define NGX_HTTP_REGISTRY_FS_ROOT      "docker/registry/v2"
-#define NGX_HTTP_REGISTRY_FS_BLOB      "blobs/%s/%.2s/%s/data"
 #define NGX_HTTP_REGISTRY_FS_REPOS     "repositories"
 #define NGX_HTTP_REGISTRY_FS_REPO      "repositories/%s"
 #define NGX_HTTP_REGISTRY_FS_LAYER     "repositories/%s/_layers/%s/%s/link"
@@ -43,13 +42,10 @@
 #define NGX_HTTP_REGISTRY_FS_TMP       "repositories/_tmp"
 
 
-/* the two arguments that a digest is in such a path, or the three of BLOB */
+/* the two arguments that a digest is in such a path */
 
 #define ngx_http_registry_fs_digest(d)                                        \
     registry_algorithm_name((d)->algorithm), registry_digest_hex(d)
-#define ngx_http_registry_fs_digest3(d)                                       \
-    registry_algorithm_name((d)->algorithm), registry_digest_hex(d),          \
-    registry_digest_hex(d)
 
 
 typedef struct {
@@ -75,6 +71,11 @@ ngx_int_t ngx_http_registry_fs_failed(ngx_http_registry_op_t *op,
 void ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* blobs/sha256/ab/ab...ef/data */
+
+void ngx_http_registry_fs_blob_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const registry_digest_t *digest);
 
 ngx_int_t ngx_http_registry_fs_exists(ngx_http_registry_op_t *op,
     const char *path);

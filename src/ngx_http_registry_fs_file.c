@@ -14,6 +14,8 @@
 #define NGX_HTTP_REGISTRY_FS_COPY  (1024 * 1024)
 
 
+static u_char *ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path);
 static ngx_int_t ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op,
     const char *dir, ngx_http_registry_path_t *path);
 static ngx_int_t ngx_http_registry_fs_temp(ngx_http_registry_op_t *op,
@@ -47,9 +49,7 @@ ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     u_char   *p;
     va_list   args;
 
-    p = ngx_cpymem(path->data, op->store->path.data, op->store->path.len);
-    p = ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
-                   sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
+    p = ngx_http_registry_fs_root(op, path);
 
     path->len = p - (u_char *) path->data;
 
@@ -57,6 +57,46 @@ ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     path->len += vsnprintf((char *) p, sizeof(path->data) - path->len, fmt,
                            args);
     va_end(args);
+}
+
+
+/* every pull of a blob comes here: there is no format to be read */
+
+void
+ngx_http_registry_fs_blob_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const registry_digest_t *digest)
+{
+    u_char      *p;
+    const char  *hex;
+
+    hex = registry_digest_hex(digest);
+
+    p = ngx_http_registry_fs_root(op, path);
+
+    p = ngx_cpymem(p, "blobs/", sizeof("blobs/") - 1);
+    p = ngx_cpymem(p, digest->text, REGISTRY_ALGORITHM_LEN);
+    *p++ = '/';
+    *p++ = hex[0];
+    *p++ = hex[1];
+    *p++ = '/';
+    p = ngx_cpymem(p, hex, registry_digest_hex_len(digest));
+    p = ngx_cpymem(p, "/data", sizeof("/data") - 1);
+    *p = '\0';
+
+    path->len = p - (u_char *) path->data;
+}
+
+
+static u_char *
+ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path)
+{
+    u_char  *p;
+
+    p = ngx_cpymem(path->data, op->store->path.data, op->store->path.len);
+
+    return ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
+                      sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
 }
 
 

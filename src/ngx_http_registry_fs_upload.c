@@ -313,8 +313,7 @@ ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op)
         return ngx_http_registry_fs_failed(op, "fsync()", path.data);
     }
 
-    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &to, &op->digest);
 
     rc = ngx_http_registry_fs_publish(op, path.data, to.data);
     if (rc != NGX_OK) {

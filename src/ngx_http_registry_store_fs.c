@@ -225,13 +225,14 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
     ngx_file_info_t           fi;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_linked(op, op->name, &op->digest);
-    if (rc != NGX_OK) {
-        return rc;
+    if (!op->linked) {
+        rc = ngx_http_registry_fs_linked(op, op->name, &op->digest);
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
-    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
 
     if (op->file_pool) {
         name.len = path.len;
@@ -301,8 +302,7 @@ ngx_http_registry_fs_blob_mount(ngx_http_registry_op_t *op)
         return rc;
     }
 
-    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
 
     rc = ngx_http_registry_fs_exists(op, path.data);
     if (rc != NGX_OK) {
@@ -414,8 +414,7 @@ ngx_http_registry_fs_manifest(ngx_http_registry_op_t *op,
     registry_digest_t         found;
     ngx_http_registry_path_t  path;
 
-    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(digest));
+    ngx_http_registry_fs_blob_path(op, &path, digest);
 
     if (stat(path.data, &fi) == -1) {
         if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
@@ -493,9 +492,7 @@ ngx_http_registry_fs_manifest_check(ngx_http_registry_op_t *op)
         }
 
         if (rc == NGX_OK) {
-            ngx_http_registry_fs_path(op, &path,
-                              NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&item->digest));
+            ngx_http_registry_fs_blob_path(op, &path, &item->digest);
 
             rc = ngx_http_registry_fs_exists(op, path.data);
         }
@@ -518,8 +515,7 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     ngx_uint_t                i;
     ngx_http_registry_path_t  path;
 
-    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
 
     rc = ngx_http_registry_fs_put(op, path.data, op->data, op->size);
 

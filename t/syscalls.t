@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # What a pull costs in system calls: a manifest in memory none but those of the
-# connection, a blob one sendfile, and no open if nginx keeps the file open.
+# connection; a blob one sendfile, and that alone if the memory has its link and
+# nginx keeps the file open.
 
 ###############################################################################
 
@@ -23,7 +24,7 @@ use Strace;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(21);
+my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(23);
 my $root = $t->testdir() . '/registry/docker/registry/v2';
 
 $t->write_file_expand('nginx.conf', <<'EOC')->run();
@@ -138,9 +139,23 @@ http_get("/v2/$uri") for 1 .. 2;
 @calls = traced('GET', $uri, 'open blob');
 
 is(sent(@calls), length $layer->{content}, 'open blob: all of it by sendfile');
-is(join(' ', grep { /^(?:open|.*stat)/ } map { $_->{name} } @calls), '',
-	'open blob: no open, no stat');
+is(join(' ', grep { !$connection{$_} && $_ ne 'sendfile' }
+	map { $_->{name} } @calls), '',
+	"open blob: sendfile and the connection's calls alone");
 is(copied(@calls), '', 'open blob: not read');
+
+# and where nothing is remembered the link is looked at
+
+$uri = "checked/a/blobs/$layer->{digest}";
+
+http_get("/v2/$uri");
+
+@calls = traced('GET', $uri, 'blob looked up');
+
+is(join(' ', map { m!/v2/(.*?)"! } grep { /_layers/ }
+	map { $_->{arguments} } @calls),
+	"repositories/checked/a/_layers/" . $layer->{digest} =~ s!:!/!r
+	. '/link', 'blob looked up: one link');
 
 undef $t;
 
