@@ -24,7 +24,7 @@ use Strace;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(23);
+my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(28);
 my $root = $t->testdir() . '/registry/docker/registry/v2';
 
 $t->write_file_expand('nginx.conf', <<'EOC')->run();
@@ -64,6 +64,12 @@ http {
             open_file_cache max=100;
         }
 
+        location /v2/direct/ {
+            registry warm;
+            registry_push on;
+            directio 4k;
+        }
+
         location /v2/checked/ {
             registry same;
             registry_push on;
@@ -88,7 +94,7 @@ my $image = Images::image([ Images::blob('x' x 1_000_000) ]);
 my $layer = $image->{blobs}[1];
 my $data = $layer->{digest} =~ s!^(\w+):(..)(.*)!$root/blobs/$1/$2/$2$3/data!r;
 
-for my $name (qw/ warm open checked /) {
+for my $name (qw/ warm open direct checked /) {
 	is($registry->push_image("$name/a", 'tag', $image), undef,
 		"push to $name");
 }
@@ -143,6 +149,20 @@ is(join(' ', grep { !$connection{$_} && $_ ne 'sendfile' }
 	map { $_->{name} } @calls), '',
 	"open blob: sendfile and the connection's calls alone");
 is(copied(@calls), '', 'open blob: not read');
+
+# past the page cache
+
+@calls = traced('GET', "direct/a/blobs/$layer->{digest}", 'directio');
+
+my $direct = 0;
+$direct += $_->{result} for grep { $_->{name} =~ /^pread/
+	&& $_->{arguments} =~ /<\Q$data\E>/ } @calls;
+
+is(scalar(grep { $_->{name} eq 'fcntl'
+	&& $_->{arguments} =~ /<\Q$data\E>, F_SETFL, .*O_DIRECT/ } @calls) > 0, 1,
+	'directio: switched on');
+is($direct, length $layer->{content}, 'directio: all of it by reading');
+is(sent(@calls), 0, 'directio: nothing by sendfile');
 
 # and where nothing is remembered the link is looked at
 
