@@ -40,6 +40,8 @@
 #define NGX_HTTP_REGISTRY_FS_UPLOADS   "repositories/%s/_uploads"
 #define NGX_HTTP_REGISTRY_FS_UPLOAD    "repositories/%s/_uploads/%s"
 #define NGX_HTTP_REGISTRY_FS_TMP       "repositories/_tmp"
+#define NGX_HTTP_REGISTRY_FS_BLOBS     "blobs"
+#define NGX_HTTP_REGISTRY_FS_BLOBS_TMP "blobs/_tmp"
 
 
 /* the two arguments that a digest is in such a path */

@@ -22,6 +22,8 @@ static ngx_int_t ngx_http_registry_fs_temp(ngx_http_registry_op_t *op,
     const char *dir, ngx_http_registry_path_t *path, ngx_fd_t *fd);
 static ngx_int_t ngx_http_registry_fs_copy(ngx_http_registry_op_t *op,
     const char *from, const char *to);
+static void ngx_http_registry_fs_copy_dir(ngx_http_registry_op_t *op,
+    const char *to, ngx_http_registry_path_t *dir);
 static ngx_int_t ngx_http_registry_fs_copy_bytes(ngx_http_registry_op_t *op,
     ngx_fd_t in, const char *from, ngx_fd_t out, const char *to);
 static int ngx_http_registry_fs_remove(const char *path,
@@ -560,9 +562,7 @@ ngx_http_registry_fs_copy(ngx_http_registry_op_t *op, const char *from,
     ngx_int_t                 rc;
     ngx_http_registry_path_t  dir, temp;
 
-    dir.len = strrchr(to, '/') - to;
-    ngx_memcpy(dir.data, to, dir.len);
-    dir.data[dir.len] = '\0';
+    ngx_http_registry_fs_copy_dir(op, to, &dir);
 
     in = open(from, O_RDONLY|O_CLOEXEC);
 
@@ -601,6 +601,34 @@ ngx_http_registry_fs_copy(ngx_http_registry_op_t *op, const char *from,
     (void) unlink(from);
 
     return ngx_http_registry_fs_sync_parent(op, to);
+}
+
+
+/*
+ * A copy that is cut by a kill is to be found again: it grows where
+ * ngx_http_registry_fs_expire() looks, if that is on the file system of the
+ * target, or else beside the target.
+ */
+
+static void
+ngx_http_registry_fs_copy_dir(ngx_http_registry_op_t *op, const char *to,
+    ngx_http_registry_path_t *dir)
+{
+    ngx_file_info_t           fi, target;
+    ngx_http_registry_path_t  blobs;
+
+    dir->len = strrchr(to, '/') - to;
+    ngx_memcpy(dir->data, to, dir->len);
+    dir->data[dir->len] = '\0';
+
+    ngx_http_registry_fs_path(op, &blobs, NGX_HTTP_REGISTRY_FS_BLOBS);
+
+    if (ngx_file_info(blobs.data, &fi) != NGX_FILE_ERROR
+        && ngx_file_info(dir->data, &target) != NGX_FILE_ERROR
+        && fi.st_dev == target.st_dev)
+    {
+        ngx_http_registry_fs_path(op, dir, NGX_HTTP_REGISTRY_FS_BLOBS_TMP);
+    }
 }
 
 
