@@ -177,6 +177,7 @@ struct ngx_http_registry_ctx_s {
     off_t                              body_size; /* read so far */
     u_char                            *file_buf;  /* of a body in a file */
 
+    ngx_uint_t                         generation;  /* of a blob's link */
     ngx_http_registry_manifest_t       manifest;
     ngx_http_registry_upload_t         upload;
     ngx_str_t                          pushed;    /* a manifest */

@@ -313,8 +313,7 @@ ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op)
         return ngx_http_registry_fs_failed(op, "fsync()", path.data);
     }
 
-    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &to, &op->digest);
 
     rc = ngx_http_registry_fs_publish(op, path.data, to.data);
     if (rc != NGX_OK) {
@@ -498,6 +497,10 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
     ngx_memcpy(store->cursor, op->list.next, sizeof(store->cursor));
 
     ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TMP);
+    ngx_http_registry_fs_expire_dir(op, &path,
+                                    now - NGX_HTTP_REGISTRY_FS_TMP_VALID);
+
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOBS_TMP);
     ngx_http_registry_fs_expire_dir(op, &path,
                                     now - NGX_HTTP_REGISTRY_FS_TMP_VALID);
 

@@ -23,7 +23,10 @@
 
 
 typedef enum {
-    /* name, digest; out: of, and fd unless the file is file_pool's */
+    /*
+     * name, digest, linked, cache; out: of, and fd unless the file is
+     * file_pool's
+     */
     NGX_HTTP_REGISTRY_OP_BLOB_OPEN = 0,
 
     /* name, digest */
@@ -169,6 +172,7 @@ struct ngx_http_registry_op_s {
 
     ngx_fd_t                     fd;        /* taken: NGX_INVALID_FILE */
 
+    unsigned                     linked:1;   /* name is known to have it */
     unsigned                     exclusive:1;
     unsigned                     threaded:1; /* runs in a thread: may be slow */
 };
