@@ -14,6 +14,7 @@
 
 #include "ngx_http_registry_cache.h"
 #include "ngx_http_registry_store.h"
+#include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
 
 #include "registry_error.h"
