@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_flight.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
