@@ -16,7 +16,7 @@
 #define REGISTRY_REALM_MAX    2048      /* bytes, each */
 #define REGISTRY_SERVICE_MAX  512
 #define REGISTRY_SCOPE_MAX    4096
-#define REGISTRY_ERROR_MAX    128
+#define REGISTRY_CHALLENGE_ERROR_MAX  128
 
 
 typedef enum {
@@ -33,7 +33,7 @@ typedef struct {
     char                  realm[REGISTRY_REALM_MAX + 1];
     char                  service[REGISTRY_SERVICE_MAX + 1];
     char                  scope[REGISTRY_SCOPE_MAX + 1];
-    char                  error[REGISTRY_ERROR_MAX + 1];
+    char                  error[REGISTRY_CHALLENGE_ERROR_MAX + 1];
 } registry_challenge_t;
 
 

@@ -11,7 +11,6 @@
 
 
 static int registry_query_byte(registry_str_t *in);
-static int registry_query_hex(char c);
 static int registry_query_name(registry_str_t in, const char *name);
 static int registry_query_plain(char c);
 
@@ -143,6 +142,25 @@ registry_decimal_parse(registry_str_t in, uint64_t *value)
 }
 
 
+int
+registry_hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+
+    if (c >= 'A' && c <= 'F') {
+        return c - 'A' + 10;
+    }
+
+    return -1;
+}
+
+
 size_t
 registry_query_encode(registry_str_t in, char *buf)
 {
@@ -191,8 +209,8 @@ registry_query_byte(registry_str_t *in)
             return -1;
         }
 
-        high = registry_query_hex(in->data[1]);
-        low = registry_query_hex(in->data[2]);
+        high = registry_hex_value(in->data[1]);
+        low = registry_hex_value(in->data[2]);
 
         if (high == -1 || low == -1) {
             return -1;
@@ -205,25 +223,6 @@ registry_query_byte(registry_str_t *in)
     in->len -= n;
 
     return high << 4 | low;
-}
-
-
-static int
-registry_query_hex(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-
-    return -1;
 }
 
 

@@ -46,6 +46,10 @@ registry_status_e registry_query_find(registry_str_t query, const char *name,
 
 registry_status_e registry_decimal_parse(registry_str_t in, uint64_t *value);
 
+/* what a hexadecimal digit in either case stands for, or -1 */
+
+int registry_hex_value(char c);
+
 /*
  * Encodes all but RFC 3986's unreserved characters and ":", "/".  Writes at
  * most 3 * in.len bytes, returns how many.

@@ -23,11 +23,9 @@ registry_status_e registry_content_range_parse(registry_str_t in,
     uint64_t *first, uint64_t *last);
 
 /*
- * The Content-Range of an answer, RFC 9110 section 14.4: "bytes
- * <first>-<last>/<size>" of a 206; *size is -1 for "*".  REGISTRY_DECLINED
- * for "bytes *<slash><size>" of a 416, which sets *size alone, and for
- * another unit; REGISTRY_INVALID otherwise, also for numbers above INT64_MAX
- * - 1.
+ * The Content-Range of a 206, RFC 9110 section 14.4: "bytes
+ * <first>-<last>/<size or *>"; *size is -1 for "*".  REGISTRY_INVALID
+ * otherwise, also for numbers above INT64_MAX - 1.
  */
 
 registry_status_e registry_content_range_answer_parse(registry_str_t in,
@@ -45,8 +43,7 @@ typedef struct {
 /*
  * "bytes=<first>-<last>", "bytes=<first>-" or "bytes=-<count>", the count in
  * last.  Numbers saturate at INT64_MAX.  REGISTRY_DECLINED for several ranges
- * and for another unit, REGISTRY_INVALID for what does not follow the
- * grammar.
+ * and for another unit, REGISTRY_INVALID for what follows no grammar.
  */
 
 registry_status_e registry_byte_range_parse(registry_str_t in,

@@ -29,7 +29,7 @@ typedef struct {
     unsigned        ipv6:1;             /* the host was in brackets */
     unsigned        default_port:1;     /* the port is the scheme's */
 
-    registry_str_t  authority;          /* for Host: the port if it was given */
+    registry_str_t  authority;          /* for Host: a port if one is given */
     registry_str_t  path;               /* with the query: "/a/b?c" */
 } registry_url_t;
 
@@ -54,7 +54,8 @@ registry_status_e registry_url_parse(registry_str_t in, registry_url_t *url);
  * The text is written to buf, which must not overlap the base or the
  * reference, and url points there.  The base may be NULL, then the reference
  * must be absolute.  Errors are those of registry_url_parse(), and
- * REGISTRY_INVALID for a result longer than size.
+ * REGISTRY_INVALID for a result that is longer than size before its dot
+ * segments are removed.
  */
 
 registry_status_e registry_url_resolve(const registry_url_t *base,
