@@ -495,6 +495,7 @@ ngx_http_registry_flight_look(ngx_http_registry_flight_t *flight)
         flight->state = NGX_HTTP_REGISTRY_FLIGHT_DEGRADED;
         flight->written = 0;
         flight->orphan = 0;
+        flight->lost = 1;
     }
 }
 
@@ -543,15 +544,9 @@ ngx_http_registry_flight_hash(ngx_http_registry_flight_t *flight,
 }
 
 
-ngx_int_t
+void
 ngx_http_registry_flight_wait(ngx_http_registry_flight_t *flight)
 {
-    ngx_http_registry_flight_sign(flight->entry);
-
-    if (ngx_http_registry_flight_changed(flight)) {
-        return NGX_OK;
-    }
-
     flight->waiting = 1;
 
     /* who leads has a timer already, and does not look for who leads */
@@ -561,7 +556,13 @@ ngx_http_registry_flight_wait(ngx_http_registry_flight_t *flight)
         ngx_add_timer(&flight->timer, NGX_HTTP_REGISTRY_FLIGHT_CHECK);
     }
 
-    return NGX_AGAIN;
+    ngx_http_registry_flight_sign(flight->entry);
+
+    /* others have a turn first, however fast it goes */
+
+    if (ngx_http_registry_flight_changed(flight)) {
+        ngx_post_event(&flight->change, &ngx_posted_next_events);
+    }
 }
 
 

@@ -51,7 +51,7 @@ typedef struct ngx_http_registry_flight_entry_s
  */
 
 typedef struct {
-    /* set by the owner: what is waited for has come */
+    /* set by the owner: it is not as it was at the last _look() */
     void                              (*handler)(void *data);
     void                               *data;
 
@@ -64,6 +64,7 @@ typedef struct {
 
     unsigned                            leads:1;
     unsigned                            orphan:1;   /* nobody leads it */
+    unsigned                            lost:1;     /* it ended long ago */
 
     /* flight.c's own */
     unsigned                            waiting:1;
@@ -107,17 +108,17 @@ ngx_uint_t ngx_http_registry_flight_label(ngx_http_registry_flight_t *flight,
     ngx_str_t *label);
 
 /*
- * How it is now.  A flight that has ended is remembered for some seconds; who
- * comes later finds it degraded, with nothing written.
+ * How it is now.  A flight that has ended is remembered for a second at
+ * least; who comes later finds it degraded, and lost.
  */
 void ngx_http_registry_flight_look(ngx_http_registry_flight_t *flight);
 
 /*
- * NGX_OK: look, it is not as it was.  NGX_AGAIN: the handler will be called
- * when it has changed, or is an orphan, once.  The process does not exit
- * until then.
+ * The handler will be called, once and never from within, when it has changed
+ * or is an orphan, which may be so already.  The process does not exit until
+ * then.
  */
-ngx_int_t ngx_http_registry_flight_wait(ngx_http_registry_flight_t *flight);
+void ngx_http_registry_flight_wait(ngx_http_registry_flight_t *flight);
 
 /* the hash of the bytes that are there, whoever wrote them */
 void ngx_http_registry_flight_hash(ngx_http_registry_flight_t *flight,
