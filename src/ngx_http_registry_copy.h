@@ -24,6 +24,7 @@ typedef struct {
     registry_digest_t                digest;
     ngx_str_t                        authorization; /* of the client, or
                                                        empty: see _ask_t */
+    ngx_str_t                        via;       /* likewise */
 } ngx_http_registry_blob_t;
 
 
@@ -45,13 +46,15 @@ typedef struct {
     ngx_fd_t                         fd;        /* to read from, or none yet */
     registry_hash_t                  hash;      /* DEGRADED: of what is there */
 
-    unsigned                         found:1;   /* STORED: it was there */
+    unsigned                         found:1;   /* STORED: it was there, */
+    unsigned                         linked:1;  /* and linked to blob.name */
     unsigned                         gone:1;    /* there is no file to read */
 
     /* copy.c's own */
 
     unsigned                         vouched:1; /* the blob can be asked for */
     unsigned                         answered:1;
+    unsigned                         finished:1;
     unsigned                         paused:1;  /* the ask is to be resumed */
     unsigned                         patient:1;
     ngx_uint_t                       busy;
@@ -69,6 +72,7 @@ typedef struct {
     u_char                          *kept;      /* before there is a file */
     size_t                           kept_len;
     size_t                           authorization_size;
+    off_t                            size;      /* -1: not known */
     off_t                            skip;      /* of the answer */
     off_t                            synced;
     off_t                            tried;     /* how far it was */

@@ -81,6 +81,8 @@ static ngx_http_registry_flight_index_t *ngx_http_registry_flight_room(
     ngx_http_registry_flights_t *sh);
 static ngx_uint_t ngx_http_registry_flight_left(
     ngx_http_registry_flight_entry_t *e);
+static void ngx_http_registry_flight_orphan(ngx_http_registry_flights_t *sh,
+    ngx_http_registry_flight_entry_t *e);
 static void ngx_http_registry_flight_lead(ngx_http_registry_flight_t *flight,
     ngx_str_t *label);
 static void ngx_http_registry_flight_forget(
@@ -193,12 +195,13 @@ ngx_http_registry_flight_init_process(ngx_http_registry_zone_t *zone)
     for (i = 0; i < sh->n; i++) {
         e = &sh->entries[i];
 
-        if (sh->index[i].ended || !ngx_http_registry_flight_left(e)) {
+        if (sh->index[i].ended || e->owner == 0
+            || !ngx_http_registry_flight_left(e))
+        {
             continue;
         }
 
-        e->owner = 0;
-        sh->index[i].since = ngx_current_msec;
+        ngx_http_registry_flight_orphan(sh, e);
         slots |= e->waiters;
     }
 
@@ -232,25 +235,31 @@ ngx_http_registry_flight_take(ngx_http_registry_flight_t *flight,
     rc = NGX_BUSY;
     e = ngx_http_registry_flight_find(sh, key, hash);
 
-    if (e == NULL && !join) {
+    if (e) {
+        if (e->owner && ngx_http_registry_flight_left(e)) {
+            ngx_http_registry_flight_orphan(sh, e);
+        }
+
+    } else if (!join) {
         e = ngx_http_registry_flight_create(sh, key, hash);
-    }
-
-    if (e == NULL) {
-        ngx_http_registry_zone_unlock(zone);
-        return NGX_DECLINED;
-    }
-
-    flight->zone = zone;
-    flight->entry = e;
-    flight->generation = e->generation;
-
-    if (ngx_http_registry_flight_left(e)) {
-        ngx_http_registry_flight_lead(flight, label);
         rc = NGX_OK;
     }
 
+    if (e) {
+        flight->zone = zone;
+        flight->entry = e;
+        flight->generation = e->generation;
+
+        if (rc == NGX_OK) {
+            ngx_http_registry_flight_lead(flight, label);
+        }
+    }
+
     ngx_http_registry_zone_unlock(zone);
+
+    if (e == NULL) {
+        return NGX_DECLINED;
+    }
 
     ngx_queue_insert_tail(&ngx_http_registry_flights, &flight->queue);
 
@@ -369,8 +378,7 @@ ngx_http_registry_flight_room(ngx_http_registry_flights_t *sh)
         /* left just now, so far as anybody knows */
 
         if (sh->entries[i].owner) {
-            sh->entries[i].owner = 0;
-            index->since = ngx_current_msec;
+            ngx_http_registry_flight_orphan(sh, &sh->entries[i]);
         }
 
         age = (ngx_msec_int_t) (ngx_current_msec - index->since);
@@ -392,6 +400,15 @@ ngx_http_registry_flight_left(ngx_http_registry_flight_entry_t *e)
     pid = (ngx_pid_t) e->owner;
 
     return pid == 0 || (kill(pid, 0) == -1 && ngx_errno == NGX_ESRCH);
+}
+
+
+static void
+ngx_http_registry_flight_orphan(ngx_http_registry_flights_t *sh,
+    ngx_http_registry_flight_entry_t *e)
+{
+    e->owner = 0;
+    sh->index[e - sh->entries].since = ngx_current_msec;
 }
 
 
@@ -470,6 +487,10 @@ ngx_http_registry_flight_look(ngx_http_registry_flight_t *flight)
     ngx_http_registry_flight_entry_t  *e;
 
     e = flight->entry;
+
+    if (flight->waiting && ngx_http_registry_flight_changed(flight)) {
+        ngx_post_event(&flight->change, &ngx_posted_events);
+    }
 
     /* what goes with a state was written before it */
 

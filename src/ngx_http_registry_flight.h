@@ -55,7 +55,7 @@ typedef struct {
     void                              (*handler)(void *data);
     void                               *data;
 
-    /* as of the last _take(), _adopt() or _look() */
+    /* as of the last _look() */
     ngx_http_registry_flight_state_e    state;
     off_t                               written;    /* bytes that are there */
     off_t                               size;       /* -1: not known */
@@ -89,17 +89,16 @@ typedef struct {
 void ngx_http_registry_flight_init_process(ngx_http_registry_zone_t *zone);
 
 /*
- * The flight of this key: NGX_OK, it is led from here, a new one, or one that
- * was left as "state", "written" and "file" say; NGX_BUSY, it is led by
- * another process or another ngx_http_registry_flight_t.  NGX_DECLINED, there
- * is none and, unless "join", no room for one.  The label is whose flight it
- * is, for _label().
+ * The flight of this key: NGX_OK, a new one, which is led from here;
+ * NGX_BUSY, there is one, led by somebody else, or an orphan.  NGX_DECLINED,
+ * there is none and, unless "join", no room for one.  The label of a new one
+ * says whose it is.
  */
 ngx_int_t ngx_http_registry_flight_take(ngx_http_registry_flight_t *flight,
     ngx_http_registry_zone_t *zone, ngx_str_t *key, ngx_str_t *label,
     ngx_uint_t join);
 
-/* to lead an orphan: NGX_OK, or NGX_BUSY, somebody else does already */
+/* to lead an orphan, with this label: NGX_BUSY, somebody else does already */
 ngx_int_t ngx_http_registry_flight_adopt(ngx_http_registry_flight_t *flight,
     ngx_str_t *label);
 
@@ -108,7 +107,7 @@ ngx_uint_t ngx_http_registry_flight_label(ngx_http_registry_flight_t *flight,
     ngx_str_t *label);
 
 /*
- * How it is now.  A flight that has ended is remembered for a second at
+ * How it is now; a handler that is to be called still is.  A flight that has ended is remembered for a second at
  * least; who comes later finds it degraded, and lost.
  */
 void ngx_http_registry_flight_look(ngx_http_registry_flight_t *flight);

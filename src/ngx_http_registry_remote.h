@@ -73,6 +73,8 @@ struct ngx_http_registry_ask_s {
     ngx_str_t                    authorization; /* "auth client": what the
                                                    client sent; used as it is,
                                                    challenges are not met */
+    ngx_str_t                    via;           /* of the request that this is
+                                                   for, or empty */
     unsigned                     push:1;        /* the scope is pull,push, the
                                                    target push_url */
 

@@ -223,6 +223,10 @@ struct ngx_http_registry_store_s {
     time_t                              upload_expires;
     unsigned                            network:1;
 
+    /* of copies, in this process; 0: never */
+    ngx_msec_t                          full;   /* it took no more */
+    ngx_msec_t                          logged; /* and that was said */
+
     ngx_msec_t                          due;    /* expire(): the next round */
 
     /* of expire(): the repository that the last round reached */
