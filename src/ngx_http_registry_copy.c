@@ -1257,7 +1257,7 @@ ngx_http_registry_copy_write(ngx_http_registry_copy_t *copy, u_char *data,
     registry_hash_update(&copy->hash, data, len);
 
     if (store->network) {
-        copy->file = ngx_http_registry_file_create(copy->fd, data, len,
+        copy->file = ngx_http_registry_disk_create(copy->fd, data, len,
                                                    offset, ngx_cycle->log);
     }
 
@@ -1275,7 +1275,7 @@ ngx_http_registry_copy_write(ngx_http_registry_copy_t *copy, u_char *data,
         copy->file = NULL;
     }
 
-    if (ngx_http_registry_file_write(copy->fd, data, len, offset) != NGX_OK) {
+    if (ngx_http_registry_disk_write(copy->fd, data, len, offset) != NGX_OK) {
         ngx_http_registry_copy_degrade(copy, ngx_errno, "pwrite()");
         return;
     }
@@ -1320,7 +1320,7 @@ ngx_http_registry_copy_progress(ngx_http_registry_copy_t *copy)
         return;
     }
 
-    ngx_http_registry_file_writeback(copy->fd, &copy->synced,
+    ngx_http_registry_disk_writeback(copy->fd, &copy->synced,
                                      copy->hash.length,
                                      copy->blob.remote->store->tp,
                                      ngx_cycle->log);

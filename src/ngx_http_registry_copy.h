@@ -10,7 +10,7 @@
 #define NGX_HTTP_REGISTRY_COPY_H
 
 
-#include "ngx_http_registry_file.h"
+#include "ngx_http_registry_disk.h"
 #include "ngx_http_registry_flight.h"
 #include "ngx_http_registry_remote.h"
 
@@ -68,7 +68,7 @@ typedef struct {
 
     ngx_http_registry_ask_t         *ask;
     ngx_http_registry_op_t          *op;
-    ngx_http_registry_file_t        *file;      /* being written */
+    ngx_http_registry_disk_t        *file;      /* being written */
     u_char                          *kept;      /* before there is a file */
     size_t                           kept_len;
     size_t                           authorization_size;

@@ -8,7 +8,7 @@
 
 #include "ngx_http_registry.h"
 
-#include "ngx_http_registry_file.h"
+#include "ngx_http_registry_disk.h"
 
 
 static ngx_int_t ngx_http_registry_written(ngx_http_registry_ctx_t *ctx);
@@ -22,7 +22,7 @@ ngx_http_registry_write(ngx_http_registry_ctx_t *ctx, u_char *data, size_t len)
 {
     off_t                        offset;
     ngx_http_core_loc_conf_t    *clcf;
-    ngx_http_registry_file_t    *file;
+    ngx_http_registry_disk_t    *file;
     ngx_http_registry_upload_t  *up;
 
     up = &ctx->upload;
@@ -34,7 +34,7 @@ ngx_http_registry_write(ngx_http_registry_ctx_t *ctx, u_char *data, size_t len)
 
     if (clcf->aio == NGX_HTTP_AIO_THREADS || ctx->conf->store->network) {
 
-        file = ngx_http_registry_file_create(up->fd, data, len, offset,
+        file = ngx_http_registry_disk_create(up->fd, data, len, offset,
                                              ctx->request->connection->log);
         if (file == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -46,7 +46,7 @@ ngx_http_registry_write(ngx_http_registry_ctx_t *ctx, u_char *data, size_t len)
                                           ngx_http_registry_written);
     }
 
-    if (ngx_http_registry_file_write(up->fd, data, len, offset) != NGX_OK) {
+    if (ngx_http_registry_disk_write(up->fd, data, len, offset) != NGX_OK) {
         return ngx_http_registry_write_failed(ctx, ngx_errno);
     }
 
@@ -60,9 +60,9 @@ static ngx_int_t
 ngx_http_registry_written(ngx_http_registry_ctx_t *ctx)
 {
     ngx_err_t                  err;
-    ngx_http_registry_file_t  *file;
+    ngx_http_registry_disk_t  *file;
 
-    file = (ngx_http_registry_file_t *) ctx->task;
+    file = (ngx_http_registry_disk_t *) ctx->task;
     err = file->err;
 
     ngx_http_registry_task_free(ctx->task);
@@ -99,7 +99,7 @@ ngx_http_registry_write_failed(ngx_http_registry_ctx_t *ctx,
 static void
 ngx_http_registry_writeback(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_http_registry_file_writeback(ctx->upload.fd, &ctx->upload.synced,
+    ngx_http_registry_disk_writeback(ctx->upload.fd, &ctx->upload.synced,
                                      ctx->upload.hash.length,
                                      ctx->conf->store->tp,
                                      ctx->request->connection->log);

@@ -5,7 +5,7 @@
  */
 
 
-#include "ngx_http_registry_file.h"
+#include "ngx_http_registry_disk.h"
 
 
 /* how much is written before the kernel is told to begin writing back */
@@ -13,13 +13,13 @@
 #define NGX_HTTP_REGISTRY_WRITEBACK  (8 * 1024 * 1024)
 
 
-static void ngx_http_registry_file_write_work(ngx_http_registry_task_t *task);
-static void ngx_http_registry_file_sync_work(ngx_http_registry_task_t *task);
-static void ngx_http_registry_file_release(ngx_http_registry_task_t *task);
+static void ngx_http_registry_disk_write_work(ngx_http_registry_task_t *task);
+static void ngx_http_registry_disk_sync_work(ngx_http_registry_task_t *task);
+static void ngx_http_registry_disk_release(ngx_http_registry_task_t *task);
 
 
 ngx_int_t
-ngx_http_registry_file_write(ngx_fd_t fd, const u_char *data, size_t len,
+ngx_http_registry_disk_write(ngx_fd_t fd, const u_char *data, size_t len,
     off_t offset)
 {
     ssize_t  n;
@@ -44,13 +44,13 @@ ngx_http_registry_file_write(ngx_fd_t fd, const u_char *data, size_t len,
 }
 
 
-ngx_http_registry_file_t *
-ngx_http_registry_file_create(ngx_fd_t fd, const u_char *data, size_t len,
+ngx_http_registry_disk_t *
+ngx_http_registry_disk_create(ngx_fd_t fd, const u_char *data, size_t len,
     off_t offset, ngx_log_t *log)
 {
-    ngx_http_registry_file_t  *file;
+    ngx_http_registry_disk_t  *file;
 
-    file = ngx_http_registry_task_create(sizeof(ngx_http_registry_file_t),
+    file = ngx_http_registry_task_create(sizeof(ngx_http_registry_disk_t),
                                          log);
     if (file == NULL) {
         return NULL;
@@ -61,8 +61,8 @@ ngx_http_registry_file_create(ngx_fd_t fd, const u_char *data, size_t len,
     file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     file->offset = offset;
     file->size = len;
-    file->task.work = ngx_http_registry_file_write_work;
-    file->task.release = ngx_http_registry_file_release;
+    file->task.work = ngx_http_registry_disk_write_work;
+    file->task.release = ngx_http_registry_disk_release;
 
     if (file->fd == -1) {
         ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
@@ -90,11 +90,11 @@ failed:
 
 
 static void
-ngx_http_registry_file_write_work(ngx_http_registry_task_t *task)
+ngx_http_registry_disk_write_work(ngx_http_registry_task_t *task)
 {
-    ngx_http_registry_file_t *file = (ngx_http_registry_file_t *) task;
+    ngx_http_registry_disk_t *file = (ngx_http_registry_disk_t *) task;
 
-    if (ngx_http_registry_file_write(file->fd, file->data, file->size,
+    if (ngx_http_registry_disk_write(file->fd, file->data, file->size,
                                      file->offset)
         != NGX_OK)
     {
@@ -104,16 +104,16 @@ ngx_http_registry_file_write_work(ngx_http_registry_task_t *task)
 
 
 void
-ngx_http_registry_file_writeback(ngx_fd_t fd, off_t *synced, off_t end,
+ngx_http_registry_disk_writeback(ngx_fd_t fd, off_t *synced, off_t end,
     ngx_thread_pool_t *tp, ngx_log_t *log)
 {
-    ngx_http_registry_file_t  *file;
+    ngx_http_registry_disk_t  *file;
 
     if (end - *synced < NGX_HTTP_REGISTRY_WRITEBACK) {
         return;
     }
 
-    file = ngx_http_registry_file_create(fd, NULL, end - *synced, *synced,
+    file = ngx_http_registry_disk_create(fd, NULL, end - *synced, *synced,
                                          log);
     if (file == NULL) {
         return;
@@ -121,7 +121,7 @@ ngx_http_registry_file_writeback(ngx_fd_t fd, off_t *synced, off_t end,
 
     *synced = end;
 
-    file->task.work = ngx_http_registry_file_sync_work;
+    file->task.work = ngx_http_registry_disk_sync_work;
 
     (void) ngx_http_registry_task_run(&file->task, tp);
     ngx_http_registry_task_free(&file->task);
@@ -129,9 +129,9 @@ ngx_http_registry_file_writeback(ngx_fd_t fd, off_t *synced, off_t end,
 
 
 static void
-ngx_http_registry_file_sync_work(ngx_http_registry_task_t *task)
+ngx_http_registry_disk_sync_work(ngx_http_registry_task_t *task)
 {
-    ngx_http_registry_file_t *file = (ngx_http_registry_file_t *) task;
+    ngx_http_registry_disk_t *file = (ngx_http_registry_disk_t *) task;
 
     /* if it fails, so will the fsync that counts */
 
@@ -141,9 +141,9 @@ ngx_http_registry_file_sync_work(ngx_http_registry_task_t *task)
 
 
 static void
-ngx_http_registry_file_release(ngx_http_registry_task_t *task)
+ngx_http_registry_disk_release(ngx_http_registry_task_t *task)
 {
-    ngx_http_registry_file_t *file = (ngx_http_registry_file_t *) task;
+    ngx_http_registry_disk_t *file = (ngx_http_registry_disk_t *) task;
 
     if (file->fd != -1) {
         (void) close(file->fd);

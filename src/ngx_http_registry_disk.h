@@ -5,8 +5,8 @@
  */
 
 
-#ifndef NGX_HTTP_REGISTRY_FILE_H
-#define NGX_HTTP_REGISTRY_FILE_H
+#ifndef NGX_HTTP_REGISTRY_DISK_H
+#define NGX_HTTP_REGISTRY_DISK_H
 
 
 #include "ngx_http_registry_task.h"
@@ -14,7 +14,7 @@
 
 /* in place: NGX_OK, or NGX_ERROR with ngx_errno */
 
-ngx_int_t ngx_http_registry_file_write(ngx_fd_t fd, const u_char *data,
+ngx_int_t ngx_http_registry_disk_write(ngx_fd_t fd, const u_char *data,
     size_t len, off_t offset);
 
 
@@ -31,10 +31,10 @@ typedef struct {
     u_char                   *data;
     size_t                    size;
     ngx_err_t                 err;      /* 0: it is written */
-} ngx_http_registry_file_t;
+} ngx_http_registry_disk_t;
 
 
-ngx_http_registry_file_t *ngx_http_registry_file_create(ngx_fd_t fd,
+ngx_http_registry_disk_t *ngx_http_registry_disk_create(ngx_fd_t fd,
     const u_char *data, size_t len, off_t offset, ngx_log_t *log);
 
 
@@ -44,8 +44,8 @@ ngx_http_registry_file_t *ngx_http_registry_file_create(ngx_fd_t fd,
  * pages do not pile up until a write has to wait.  Nobody waits for it.
  */
 
-void ngx_http_registry_file_writeback(ngx_fd_t fd, off_t *synced, off_t end,
+void ngx_http_registry_disk_writeback(ngx_fd_t fd, off_t *synced, off_t end,
     ngx_thread_pool_t *tp, ngx_log_t *log);
 
 
-#endif /* NGX_HTTP_REGISTRY_FILE_H */
+#endif /* NGX_HTTP_REGISTRY_DISK_H */
