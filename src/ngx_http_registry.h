@@ -13,7 +13,9 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_flight.h"
+#include "ngx_http_registry_remote.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
@@ -34,6 +36,8 @@
 
 #define NGX_HTTP_REGISTRY_FILE_BUF  65536
 
+#define NGX_HTTP_REGISTRY_LOOP      508     /* RFC 5842, section 7.2 */
+
 
 /* which descriptors of a pushed manifest must be in the repository */
 
@@ -42,11 +46,20 @@
 #define NGX_HTTP_REGISTRY_REFERENCES_ON      2
 
 
+/* to what is hosted, and to remotes too */
+
+#define NGX_HTTP_REGISTRY_PUSH_OFF           0
+#define NGX_HTTP_REGISTRY_PUSH_ON            1
+#define NGX_HTTP_REGISTRY_PUSH_PROXY         2
+
+
 typedef struct {
     ngx_http_registry_zone_t           zone;
     ngx_shm_zone_t                    *shm_zone;
     size_t                             zone_size;
     ngx_array_t                        stores;    /* of store pointers */
+    ngx_array_t                        remotes;   /* of remote pointers */
+    ngx_http_registry_remote_t        *remote_default;
     ngx_array_t                        locations; /* of core location confs */
 } ngx_http_registry_main_conf_t;
 
@@ -59,12 +72,18 @@ typedef struct {
 
 
 typedef struct {
-    ngx_http_registry_store_t         *store;     /* NULL: no registry here */
+    ngx_http_registry_store_t         *store;     /* NULL: nothing hosted */
     ngx_str_t                          store_name;
     u_char                            *file;      /* of "registry" */
     ngx_uint_t                         line;
 
-    ngx_flag_t                         push;
+    ngx_flag_t                         proxy;     /* for remotes too: */
+    ngx_http_registry_remote_t        *remote;    /* this one; NULL: all */
+    ngx_str_t                          remote_name;
+    u_char                            *proxy_file;    /* of "registry_proxy" */
+    ngx_uint_t                         proxy_line;
+
+    ngx_uint_t                         push;
     ngx_flag_t                         delete;
     ngx_flag_t                         catalog;
     ngx_uint_t                         references;
@@ -94,6 +113,8 @@ typedef ngx_int_t (*ngx_http_registry_sink_pt)(ngx_http_registry_ctx_t *ctx,
 typedef struct {
     ngx_uint_t                         methods;
     ngx_http_registry_step_pt          step;
+    ngx_http_registry_step_pt          proxy;     /* of a remote's content;
+                                                     NULL: not permitted */
     ngx_str_t                          operation;
     ngx_http_registry_count_e          count;
     enum {
@@ -126,7 +147,10 @@ struct ngx_http_registry_ctx_s {
 
     ngx_str_t                          uri;       /* that the route is of */
     registry_route_t                   route;
-    ngx_str_t                          name;
+    ngx_http_registry_remote_t        *remote;    /* NULL: hosted here */
+    ngx_http_registry_store_t         *store;     /* of either */
+    ngx_str_t                          name;      /* with the namespace */
+    ngx_str_t                          remote_name;   /* without it */
     ngx_str_t                          reference;
     const ngx_http_registry_method_t  *method;    /* NULL: none fits */
     registry_error_e                   route_error;
@@ -161,9 +185,22 @@ struct ngx_http_registry_ctx_s {
     registry_manifest_t               *parsed;
     ngx_array_t                        tags;      /* of ngx_str_t */
 
+    /* of a remote's content */
+    ngx_http_registry_ask_t           *ask;       /* ours, until it is freed */
+    ngx_http_registry_fill_t          *fill;      /* waited for */
+    ngx_chain_t                       *free;      /* what is passed on */
+    ngx_chain_t                       *busy;
+    ngx_http_registry_step_pt          check;     /* of what is passed on */
+    ngx_http_registry_step_pt          permitted; /* the step after that */
+    ngx_uint_t                         verdict;   /* a status; 0: none came */
+    ngx_http_registry_call_error_e     verdict_error;
+    ngx_str_t                          retry_after;
+
     unsigned                           running:1;
     unsigned                           body_ready:1;
     unsigned                           replaced:1;  /* the body is ours */
+    unsigned                           passed:1;    /* a remote's, error or
+                                                       not */
 };
 
 
@@ -278,9 +315,44 @@ void ngx_http_registry_detail(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_filter_init(ngx_conf_t *cf);
 
 
-/* namespace.c: NGX_DECLINED if the request means a registry not served here */
+/*
+ * namespace.c: the URI that says which registry a request means by its first
+ * component, whichever way the client said it.  NGX_DECLINED if that one is
+ * not served here.
+ */
 
-ngx_int_t ngx_http_registry_namespace(ngx_http_request_t *r);
+ngx_int_t ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *uri);
+
+/*
+ * The remote of a canonical URI, or NULL; *path is the URI without it, in
+ * the request's pool, or the same.  NGX_ERROR if memory is short.
+ */
+
+ngx_int_t ngx_http_registry_namespace(ngx_http_request_t *r, ngx_str_t *uri,
+    ngx_http_registry_remote_t **remote, ngx_str_t *path);
+
+ngx_int_t ngx_http_registry_namespace_init(ngx_conf_t *cf);
+
+
+/* module.c */
+
+ngx_http_registry_store_t *ngx_http_registry_find_store(
+    ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
+
+
+/* remote_conf.c: the directive, and by name or alias; NULL if there is none */
+
+char *ngx_http_registry_remote(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_http_registry_remote_t *ngx_http_registry_find_remote(
+    ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
+
+/* when all is read, and when all is merged */
+
+ngx_int_t ngx_http_registry_remotes_init(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf);
+ngx_int_t ngx_http_registry_remotes_start(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf);
 
 /* location.c: 1 if both URIs are found in the same location, else 0 */
 
@@ -319,6 +391,100 @@ void ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_pull_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
+
+/*
+ * Ends the request from outside of a step, as a step would that returned
+ * NGX_DONE with ctx->rc.  It may be gone afterwards.
+ */
+
+void ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc);
+
+/* sets $registry_cache, and counts */
+
+void ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_count_e how);
+
+ngx_int_t ngx_http_registry_base(ngx_http_registry_ctx_t *ctx);
+
+/* fills in ctx->manifest: of the tag, or if NULL of ctx->digest */
+
+void ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *tag);
+ngx_int_t ngx_http_registry_send_manifest(ngx_http_registry_ctx_t *ctx);
+
+/* opens ctx->digest in the store; the next step may send it */
+
+ngx_int_t ngx_http_registry_open_blob(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt next);
+ngx_int_t ngx_http_registry_send_blob(ngx_http_registry_ctx_t *ctx);
+
+
+/*
+ * proxy.c: a request to ctx->remote for this one, as ctx->ask; NULL if memory
+ * is short
+ */
+
+ngx_http_registry_ask_t *ngx_http_registry_ask_for(
+    ngx_http_registry_ctx_t *ctx, ngx_str_t *method);
+
+/* what the client showed, if that is the remote's business; else empty */
+
+void ngx_http_registry_client_authorization(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *value);
+
+ngx_int_t ngx_http_registry_client_via(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *value);
+
+ngx_int_t ngx_http_registry_remote_path(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *path);
+
+/* how to answer what a remote answered, or that it did not */
+
+ngx_int_t ngx_http_registry_remote_status(ngx_http_registry_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *retry_after, registry_error_e unknown);
+ngx_int_t ngx_http_registry_remote_error(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_call_error_e error);
+
+/* the same for the answer of ctx->ask */
+
+ngx_int_t ngx_http_registry_remote_refused(ngx_http_registry_ctx_t *ctx,
+    registry_error_e unknown);
+
+
+/* pass.c: the remote's answer to this path goes to the client as it comes */
+
+ngx_int_t ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *path);
+
+/*
+ * The ask for that, to be started by the caller; NULL if memory is short.
+ * When its answer's head has come, check() says NGX_OK to pass it on, or how
+ * to end the request.
+ */
+
+ngx_http_registry_ask_t *ngx_http_registry_pass_ask(
+    ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
+    ngx_http_registry_step_pt check);
+
+
+/* verdict.c: goes on with the step if the client may have what it wants */
+
+ngx_int_t ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt next);
+
+
+/* the first steps where a remote has the content: proxy.c */
+
+ngx_int_t ngx_http_registry_proxy_base(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_list(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_manifest(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
+
+/* the same of all pushes, and what these need: push.c */
+
+ngx_int_t ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_push_init(ngx_conf_t *cf);
+
 
 ngx_int_t ngx_http_registry_list_tags(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_list_catalog(ngx_http_registry_ctx_t *ctx);

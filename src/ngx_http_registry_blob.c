@@ -8,7 +8,6 @@
 #include "ngx_http_registry.h"
 
 
-static ngx_int_t ngx_http_registry_send_blob(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_send_file(ngx_http_registry_ctx_t *ctx,
     ngx_open_file_info_t *of);
 static ngx_int_t ngx_http_registry_blob_deleted(ngx_http_registry_ctx_t *ctx);
@@ -16,6 +15,14 @@ static ngx_int_t ngx_http_registry_blob_deleted(ngx_http_registry_ctx_t *ctx);
 
 ngx_int_t
 ngx_http_registry_pull_blob(ngx_http_registry_ctx_t *ctx)
+{
+    return ngx_http_registry_open_blob(ctx, ngx_http_registry_send_blob);
+}
+
+
+ngx_int_t
+ngx_http_registry_open_blob(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt next)
 {
     ngx_int_t                  rc;
     ngx_http_request_t        *r;
@@ -49,11 +56,11 @@ ngx_http_registry_pull_blob(ngx_http_registry_ctx_t *ctx)
 
     op->of.errors = 0;
 
-    return ngx_http_registry_run_op(ctx, ngx_http_registry_send_blob);
+    return ngx_http_registry_run_op(ctx, next);
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_registry_send_blob(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t                 rc;

@@ -11,6 +11,7 @@
 #define NGX_HTTP_REGISTRY_CACHE_TAG       't'
 #define NGX_HTTP_REGISTRY_CACHE_MANIFEST  'm'
 #define NGX_HTTP_REGISTRY_CACHE_BLOB      'b'
+#define NGX_HTTP_REGISTRY_CACHE_ABSENT    'n'
 
 
 /* another worker's clock may be a little ahead */
@@ -43,6 +44,9 @@ static void ngx_http_registry_cache_remove(ngx_http_registry_manifest_t *m,
     ngx_uint_t changed);
 static ngx_int_t ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
     ngx_http_registry_entry_t *entry, ngx_pool_t *pool);
+static void ngx_http_registry_cache_present(ngx_http_registry_manifest_t *m);
+static void ngx_http_registry_cache_absent_key(ngx_http_registry_key_t *key,
+    ngx_http_registry_manifest_t *m);
 
 
 ngx_int_t
@@ -50,13 +54,12 @@ ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
     ngx_pool_t *pool)
 {
     ngx_int_t                   rc;
-    ngx_msec_int_t              valid;
+    ngx_msec_int_t              age;
     ngx_http_registry_key_t     key;
     ngx_http_registry_zone_t   *zone;
     ngx_http_registry_entry_t  *tag, *entry;
 
     zone = m->zone;
-    valid = m->store->tag_valid;
 
     ngx_http_registry_cache_manifest_key(&key, m);
 
@@ -68,9 +71,15 @@ ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
 
     if (rc == NGX_OK) {
 
-        if (ngx_http_registry_cache_age(entry) >= valid
-            || (tag && ngx_http_registry_cache_age(tag) >= valid))
-        {
+        age = m->fixed ? 0 : ngx_http_registry_cache_age(entry);
+
+        if (tag) {
+            age = ngx_max(age, ngx_http_registry_cache_age(tag));
+        }
+
+        m->age = ngx_max(age, 0);
+
+        if (m->age >= m->valid && (tag || !m->fixed)) {
             rc = NGX_AGAIN;
         }
 
@@ -180,6 +189,8 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
         (void) ngx_http_registry_zone_put(zone, &mkey.text, mkey.hash,
                                           &m->media_type, &m->body);
 
+        ngx_http_registry_cache_present(m);
+
         if (m->tag.len) {
             value.data = (u_char *) m->digest.text;
             value.len = m->digest.len;
@@ -265,6 +276,81 @@ ngx_http_registry_cache_remove(ngx_http_registry_manifest_t *m,
     }
 
     ngx_http_registry_zone_unlock(zone);
+}
+
+
+void
+ngx_http_registry_cache_absent(ngx_http_registry_manifest_t *m)
+{
+    ngx_http_registry_key_t  key;
+
+    ngx_http_registry_cache_absent_key(&key, m);
+
+    ngx_http_registry_zone_lock(m->zone);
+
+    (void) ngx_http_registry_zone_put(m->zone, &key.text, key.hash,
+                                      &ngx_http_registry_nothing,
+                                      &ngx_http_registry_nothing);
+
+    ngx_http_registry_zone_unlock(m->zone);
+}
+
+
+ngx_uint_t
+ngx_http_registry_cache_is_absent(ngx_http_registry_manifest_t *m,
+    ngx_msec_t valid)
+{
+    ngx_uint_t                  absent;
+    ngx_http_registry_key_t     key;
+    ngx_http_registry_entry_t  *entry;
+
+    ngx_http_registry_cache_absent_key(&key, m);
+
+    ngx_http_registry_zone_lock(m->zone);
+
+    entry = ngx_http_registry_zone_find(m->zone, &key.text, key.hash);
+
+    absent = (entry && ngx_http_registry_cache_age(entry)
+                       < (ngx_msec_int_t) valid);
+
+    ngx_http_registry_zone_unlock(m->zone);
+
+    return absent;
+}
+
+
+/* called under the lock */
+
+static void
+ngx_http_registry_cache_present(ngx_http_registry_manifest_t *m)
+{
+    ngx_http_registry_key_t     key;
+    ngx_http_registry_entry_t  *entry;
+
+    ngx_http_registry_cache_absent_key(&key, m);
+
+    entry = ngx_http_registry_zone_find(m->zone, &key.text, key.hash);
+
+    if (entry) {
+        ngx_http_registry_zone_delete(m->zone, entry);
+    }
+}
+
+
+static void
+ngx_http_registry_cache_absent_key(ngx_http_registry_key_t *key,
+    ngx_http_registry_manifest_t *m)
+{
+    if (m->tag.len) {
+        ngx_http_registry_cache_key(key, m->store,
+                                    NGX_HTTP_REGISTRY_CACHE_ABSENT, &m->name,
+                                    m->tag.data, m->tag.len);
+        return;
+    }
+
+    ngx_http_registry_cache_key(key, m->store,
+                                NGX_HTTP_REGISTRY_CACHE_ABSENT, &m->name,
+                                m->digest.text, m->digest.len);
 }
 
 

@@ -22,12 +22,15 @@ typedef struct {
     ngx_http_registry_store_t  *store;
     ngx_str_t                   name;
     ngx_str_t                   tag;        /* empty: by digest */
+    ngx_msec_t                  valid;      /* how long it is believed */
+    unsigned                    fixed:1;    /* by digest: for ever */
 
     registry_digest_t           digest;     /* in, or out if by tag */
 
     /* out, in the pool */
     ngx_str_t                   media_type;
     ngx_str_t                   body;
+    ngx_msec_t                  age;        /* since it was known to be true */
 
     /* taken by ngx_http_registry_cache_get(), wanted by _fill() */
     ngx_uint_t                  generation;
@@ -61,6 +64,15 @@ void ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m);
 /* it was looked up again and is gone; nobody wrote anything here */
 
 void ngx_http_registry_cache_drop(ngx_http_registry_manifest_t *m);
+
+/* it is not there: remembered, until something is filled in or written */
+
+void ngx_http_registry_cache_absent(ngx_http_registry_manifest_t *m);
+
+/* 1 if that was remembered within so many milliseconds, else 0 */
+
+ngx_uint_t ngx_http_registry_cache_is_absent(ngx_http_registry_manifest_t *m,
+    ngx_msec_t valid);
 
 
 /* Anonymous mounts: which repository was last seen to have a blob. */

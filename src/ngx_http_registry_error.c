@@ -109,7 +109,9 @@ ngx_http_registry_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_registry_ctx(r);
 
-    if (ctx == NULL || ngx_http_registry_document(r, ctx) != NGX_OK) {
+    if (ctx == NULL
+        || (!ctx->passed && ngx_http_registry_document(r, ctx) != NGX_OK))
+    {
         return NGX_ERROR;
     }
 
@@ -127,7 +129,7 @@ ngx_http_registry_ours(ngx_http_request_t *r)
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
 
-    if (rlcf->store) {
+    if (rlcf->store || rlcf->proxy) {
         clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
         return clcf->handler == ngx_http_registry_handler;
     }

@@ -25,10 +25,7 @@ typedef struct {
 } ngx_http_registry_parse_t;
 
 
-static void ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx,
-    ngx_str_t *tag);
 static ngx_int_t ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx);
-static ngx_int_t ngx_http_registry_send_manifest(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_manifest_sink(ngx_http_registry_ctx_t *ctx,
     u_char *data, size_t len);
@@ -53,7 +50,7 @@ static ngx_int_t ngx_http_registry_manifest_deleted(
     ngx_http_registry_ctx_t *ctx);
 
 
-static void
+void
 ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx, ngx_str_t *tag)
 {
     ngx_http_registry_manifest_t  *m;
@@ -61,9 +58,10 @@ ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx, ngx_str_t *tag)
     m = &ctx->manifest;
 
     m->zone = ngx_http_registry_zone(ctx->request);
-    m->store = ctx->conf->store;
+    m->store = ctx->store;
     m->name = ctx->name;
     m->digest = ctx->digest;
+    m->valid = ctx->store->tag_valid;
 
     if (tag) {
         m->tag = *tag;
@@ -93,8 +91,7 @@ ngx_http_registry_pull_manifest(ngx_http_registry_ctx_t *ctx)
     }
 
     if (rc == NGX_OK) {
-        ngx_http_registry_count(m->zone, NGX_HTTP_REGISTRY_COUNT_HIT);
-        ngx_str_set(&ctx->cache, "HIT");
+        ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_HIT);
 
         return ngx_http_registry_send_manifest(ctx);
     }
@@ -142,16 +139,14 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
     m = &ctx->manifest;
 
     if (op->known.len) {
-        ngx_http_registry_count(m->zone, NGX_HTTP_REGISTRY_COUNT_REVALIDATED);
-        ngx_str_set(&ctx->cache, "REVALIDATED");
+        ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_REVALIDATED);
 
         ngx_http_registry_cache_confirm(m);
 
         return ngx_http_registry_send_manifest(ctx);
     }
 
-    ngx_http_registry_count(m->zone, NGX_HTTP_REGISTRY_COUNT_MISS);
-    ngx_str_set(&ctx->cache, "MISS");
+    ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_MISS);
 
     /*
      * What is sent belongs to the request's pool: the log, and frames of
@@ -188,7 +183,7 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_registry_send_manifest(ngx_http_registry_ctx_t *ctx)
 {
     ngx_http_registry_manifest_t  *m;

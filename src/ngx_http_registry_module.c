@@ -32,10 +32,13 @@ static char *ngx_http_registry_store_param(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
 static char *ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_registry_serve(ngx_conf_t *cf);
+static char *ngx_http_registry_merge_proxy(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_zone_size(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static ngx_http_registry_store_t *ngx_http_registry_find_store(
-    ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
 static char *ngx_http_registry_lift_limits(ngx_conf_t *cf, void *conf);
 static ngx_int_t ngx_http_registry_manager_init(ngx_conf_t *cf,
     ngx_http_registry_main_conf_t *mcf);
@@ -46,6 +49,14 @@ static ngx_conf_enum_t  ngx_http_registry_references[] = {
     { ngx_string("off"), NGX_HTTP_REGISTRY_REFERENCES_OFF },
     { ngx_string("sparse"), NGX_HTTP_REGISTRY_REFERENCES_SPARSE },
     { ngx_string("on"), NGX_HTTP_REGISTRY_REFERENCES_ON },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_registry_push[] = {
+    { ngx_string("off"), NGX_HTTP_REGISTRY_PUSH_OFF },
+    { ngx_string("on"), NGX_HTTP_REGISTRY_PUSH_ON },
+    { ngx_string("proxy"), NGX_HTTP_REGISTRY_PUSH_PROXY },
     { ngx_null_string, 0 }
 };
 
@@ -66,6 +77,20 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_remote"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_registry_remote,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("registry_proxy"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_registry_proxy,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("registry"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_registry_location,
@@ -74,11 +99,11 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       NULL },
 
     { ngx_string("registry_push"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_registry_loc_conf_t, push),
-      NULL },
+      ngx_http_registry_push },
 
     { ngx_string("registry_delete"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
@@ -234,7 +259,10 @@ ngx_http_registry_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    if (ngx_http_registry_manager_init(cf, mcf) != NGX_OK) {
+    if (ngx_http_registry_manager_init(cf, mcf) != NGX_OK
+        || ngx_http_registry_remotes_start(cf, mcf) != NGX_OK
+        || ngx_http_registry_namespace_init(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -257,6 +285,9 @@ ngx_http_registry_create_main_conf(ngx_conf_t *cf)
     if (ngx_array_init(&mcf->stores, cf->pool, 2,
                        sizeof(ngx_http_registry_store_t *))
         != NGX_OK
+        || ngx_array_init(&mcf->remotes, cf->pool, 2,
+                          sizeof(ngx_http_registry_remote_t *))
+           != NGX_OK
         || ngx_array_init(&mcf->locations, cf->pool, 2,
                           sizeof(ngx_http_core_loc_conf_t *))
            != NGX_OK)
@@ -288,6 +319,10 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
         if (store[i]->tp == NULL) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (ngx_http_registry_remotes_init(cf, mcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (mcf->locations.nelts == 0) {
@@ -382,7 +417,8 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     }
 
     rlcf->store = NGX_CONF_UNSET_PTR;
-    rlcf->push = NGX_CONF_UNSET;
+    rlcf->proxy = NGX_CONF_UNSET;
+    rlcf->push = NGX_CONF_UNSET_UINT;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
@@ -398,6 +434,7 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_registry_loc_conf_t  *prev = parent;
     ngx_http_registry_loc_conf_t  *conf = child;
 
+    char                           *rv;
     ngx_http_core_loc_conf_t       *clcf;
     ngx_http_registry_main_conf_t  *mcf;
 
@@ -415,14 +452,20 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_ptr_value(conf->store, prev->store, NULL);
-    ngx_conf_merge_value(conf->push, prev->push, 0);
+    ngx_conf_merge_uint_value(conf->push, prev->push,
+                              NGX_HTTP_REGISTRY_PUSH_OFF);
     ngx_conf_merge_value(conf->delete, prev->delete, 0);
     ngx_conf_merge_value(conf->catalog, prev->catalog, 0);
     ngx_conf_merge_uint_value(conf->references, prev->references,
                               NGX_HTTP_REGISTRY_REFERENCES_ON);
     ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
 
-    if (conf->store == NULL) {
+    rv = ngx_http_registry_merge_proxy(cf, prev, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    if (conf->store == NULL && !conf->proxy) {
         return NGX_CONF_OK;
     }
 
@@ -442,6 +485,56 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                       "\"registry\" conflicts with another handler of this "
                       "location in %s:%ui", conf->file, conf->line);
         return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_registry_merge_proxy(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf)
+{
+    ngx_uint_t                       i;
+    ngx_http_conf_ctx_t             *ctx;
+    ngx_http_registry_remote_t     **remote;
+    ngx_http_registry_main_conf_t   *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
+
+    if (conf->proxy == NGX_CONF_UNSET) {
+        ngx_conf_merge_value(conf->proxy, prev->proxy, 0);
+        conf->remote = prev->remote;
+
+    } else if (conf->remote_name.len) {
+        conf->remote = ngx_http_registry_find_remote(mcf, &conf->remote_name);
+
+        if (conf->remote == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "unknown registry_remote \"%V\" in %s:%ui",
+                          &conf->remote_name, conf->proxy_file,
+                          conf->proxy_line);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (!conf->proxy) {
+        return NGX_CONF_OK;
+    }
+
+    /* upstreams and resolvers are used as the first such location has them */
+
+    ctx = cf->ctx;
+    remote = mcf->remotes.elts;
+
+    for (i = 0; i < mcf->remotes.nelts; i++) {
+        if ((conf->remote == NULL || conf->remote == remote[i])
+            && remote[i]->client.loc_conf == NULL)
+        {
+            remote[i]->client.main_conf = ctx->main_conf;
+            remote[i]->client.srv_conf = ctx->srv_conf;
+            remote[i]->client.loc_conf = ctx->loc_conf;
+        }
     }
 
     return NGX_CONF_OK;
@@ -747,7 +840,7 @@ ngx_http_registry_store_param(ngx_conf_t *cf, ngx_command_t *dummy,
 }
 
 
-static ngx_http_registry_store_t *
+ngx_http_registry_store_t *
 ngx_http_registry_find_store(ngx_http_registry_main_conf_t *mcf,
     ngx_str_t *name)
 {
@@ -773,10 +866,7 @@ ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_registry_loc_conf_t  *rlcf = conf;
 
-    ngx_str_t                       *value;
-    ngx_http_core_loc_conf_t       **clcf;
-    ngx_http_registry_srv_conf_t    *sscf;
-    ngx_http_registry_main_conf_t   *mcf;
+    ngx_str_t  *value;
 
     if (rlcf->store != NGX_CONF_UNSET_PTR || rlcf->store_name.len) {
         return "is duplicate";
@@ -795,23 +885,72 @@ ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rlcf->file = cf->conf_file->file.name.data;
     rlcf->line = cf->conf_file->line;
 
+    return ngx_http_registry_serve(cf);
+}
+
+
+static char *
+ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_registry_loc_conf_t  *rlcf = conf;
+
+    ngx_str_t  *value;
+
+    if (rlcf->proxy != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        rlcf->proxy = 0;
+        return NGX_CONF_OK;
+    }
+
+    rlcf->proxy = 1;
+
+    if (ngx_strcmp(value[1].data, "all") != 0) {
+        rlcf->remote_name = value[1];
+        rlcf->proxy_file = cf->conf_file->file.name.data;
+        rlcf->proxy_line = cf->conf_file->line;
+    }
+
+    return ngx_http_registry_serve(cf);
+}
+
+
+/* this location is a registry, for "registry" or "registry_proxy" or both */
+
+static char *
+ngx_http_registry_serve(ngx_conf_t *cf)
+{
+    ngx_http_core_loc_conf_t        *clcf, **location;
+    ngx_http_registry_srv_conf_t    *sscf;
+    ngx_http_registry_main_conf_t   *mcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler == ngx_http_registry_handler) {
+        return NGX_CONF_OK;
+    }
+
+    if (clcf->handler) {
+        return "conflicts with another handler of this location";
+    }
+
+    clcf->handler = ngx_http_registry_handler;
+
     sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_registry_module);
     sscf->enabled = 1;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
-    clcf = ngx_array_push(&mcf->locations);
-    if (clcf == NULL) {
+    location = ngx_array_push(&mcf->locations);
+    if (location == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    *clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if ((*clcf)->handler) {
-        return "conflicts with another handler of this location";
-    }
-
-    (*clcf)->handler = ngx_http_registry_handler;
+    *location = clcf;
 
     return NGX_CONF_OK;
 }

@@ -12,16 +12,21 @@
 
 #include "ngx_http_registry_client.h"
 #include "ngx_http_registry_store.h"
+#include "ngx_http_registry_token.h"
 #include "ngx_http_registry_zone.h"
 
 
 /* "use_stale": what is answered with a copy whose time is over */
 
-#define NGX_HTTP_REGISTRY_STALE_ERROR     0x01
-#define NGX_HTTP_REGISTRY_STALE_TIMEOUT   0x02
-#define NGX_HTTP_REGISTRY_STALE_429       0x04
-#define NGX_HTTP_REGISTRY_STALE_5XX       0x08
-#define NGX_HTTP_REGISTRY_STALE_UPDATING  0x10
+#define NGX_HTTP_REGISTRY_STALE_OFF       0x01
+#define NGX_HTTP_REGISTRY_STALE_ERROR     0x02
+#define NGX_HTTP_REGISTRY_STALE_TIMEOUT   0x04
+#define NGX_HTTP_REGISTRY_STALE_429       0x08
+#define NGX_HTTP_REGISTRY_STALE_5XX       0x10
+#define NGX_HTTP_REGISTRY_STALE_UPDATING  0x20
+
+#define NGX_HTTP_REGISTRY_AUTH_EDGE       0     /* our credentials */
+#define NGX_HTTP_REGISTRY_AUTH_CLIENT     1     /* the client's */
 
 
 typedef struct ngx_http_registry_ask_s  ngx_http_registry_ask_t;
@@ -29,11 +34,16 @@ typedef struct ngx_http_registry_ask_s  ngx_http_registry_ask_t;
 
 typedef struct {
     ngx_str_t                    name;          /* its namespace */
+    ngx_str_t                    dir;           /* the same on the disk: the
+                                                   port after "_", not ":" */
     ngx_array_t                  aliases;       /* of ngx_str_t */
 
+    ngx_str_t                    url;           /* as they are configured */
+    ngx_str_t                    push_url;
     ngx_http_registry_client_t   client;        /* targets: url, push_url */
-    ngx_http_registry_zone_t    *zone;
+    ngx_str_t                    ssl_name;
 
+    ngx_str_t                    cache;         /* the name of the store */
     ngx_http_registry_store_t   *store;         /* where copies are kept */
     ngx_msec_t                   valid;         /* a tag is believed so long */
     ngx_msec_t                   negative;      /* and 404 */
@@ -41,8 +51,14 @@ typedef struct {
     time_t                       stale_for;     /* seconds */
 
     ngx_str_t                    credentials;   /* a file, or empty */
-    ngx_uint_t                   auth_client;   /* the client's own token */
-    ngx_uint_t                   library;       /* "x" is "library/x" there */
+    ngx_http_registry_login_t    login;         /* what is in it */
+    ngx_uint_t                   auth;
+    ngx_flag_t                   library;       /* "x" is "library/x" there */
+
+    ngx_flag_t                   proxied;       /* "http_proxy", also "off" */
+
+    ngx_http_registry_zone_t    *zone;
+    uint32_t                     id;            /* of its keys in the zone */
 
     u_char                      *file;          /* of the directive */
     ngx_uint_t                   line;
@@ -64,25 +80,25 @@ struct ngx_http_registry_ask_s {
 
     ngx_str_t                    method;
     ngx_str_t                    name;          /* repository, as the remote
-                                                   calls it */
+                                                   calls it; empty: none */
     ngx_str_t                    path;          /* "/v2/...", with a query; or
                                                    a whole URL */
     ngx_array_t                  headers;       /* of ngx_keyval_t */
     off_t                        content_length;    /* as of a call */
     ngx_str_t                    pin;               /* likewise */
     ngx_str_t                    authorization; /* "auth client": what the
-                                                   client sent; used as it is,
+                                                   client sent, or empty;
                                                    challenges are not met */
     ngx_str_t                    via;           /* of the request that this is
                                                    for, or empty */
     unsigned                     push:1;        /* the scope is pull,push, the
                                                    target push_url */
 
-    ngx_int_t                  (*on_header)(ngx_http_registry_ask_t *);
-    ngx_int_t                  (*on_body)(ngx_http_registry_ask_t *,
+    ngx_int_t                  (*on_header)(ngx_http_registry_ask_t *ask);
+    ngx_int_t                  (*on_body)(ngx_http_registry_ask_t *ask,
                                           u_char *data, size_t len);
-    void                       (*on_send)(ngx_http_registry_ask_t *);
-    void                       (*on_done)(ngx_http_registry_ask_t *);
+    void                       (*on_send)(ngx_http_registry_ask_t *ask);
+    void                       (*on_done)(ngx_http_registry_ask_t *ask);
     void                        *data;
 
     /* for the owner to read, from on_header on */
@@ -92,16 +108,61 @@ struct ngx_http_registry_ask_s {
     ngx_str_t                    peer;
     ngx_http_registry_call_error_e  error;
     const char                  *reason;        /* static */
+    registry_url_t               url;           /* that was asked last */
 
-    void                        *state;         /* remote.c's own */
+    /* remote.c's own */
+
+    ngx_http_registry_call_t    *call;
+    ngx_http_registry_token_t   *token;         /* being got */
+    u_char                      *kept;          /* of the body, until there is
+                                                   a call */
+    size_t                       nkept;
+    unsigned                     last:1;        /* and that is all of it */
+    ngx_uint_t                   redirects;
+    unsigned                     challenged:1;  /* one 401 was met already */
+    unsigned                     foreign:1;     /* another host's: no secrets */
 };
 
 
+/*
+ * The name of this edge in Via (RFC 9110, section 7.6.3), by which a request
+ * that comes back is known; made once in the master.
+ */
+
+extern ngx_str_t  ngx_http_registry_via;
+
+ngx_int_t ngx_http_registry_via_init(ngx_log_t *log);
+
+
+/*
+ * How a remote fares, in the zone: kept by the asks, whose last answers say
+ * it.  NGX_OK: it answers, so far as is known.  NGX_AGAIN: it did not, and is
+ * to be asked again by who gets this, in the background.  NGX_DECLINED: it
+ * did not, and somebody is asking it again.
+ */
+
+ngx_int_t ngx_http_registry_remote_up(ngx_http_registry_remote_t *remote);
+
+/* 1 if it is known what the remote asks for, or has been asked and does not */
+
+ngx_uint_t ngx_http_registry_remote_known(ngx_http_registry_remote_t *remote);
+
+/*
+ * Whether a copy that was known to be true at that time may be used now that
+ * the remote answers so: with a status, or else not at all.
+ */
+
+ngx_uint_t ngx_http_registry_remote_stale(ngx_http_registry_remote_t *remote,
+    time_t since, ngx_uint_t status, ngx_http_registry_call_error_e error);
+
+
 /* NULL if memory is short */
+
 ngx_http_registry_ask_t *ngx_http_registry_ask_create(
     ngx_http_registry_remote_t *remote);
 
 /* as of a call */
+
 ngx_int_t ngx_http_registry_ask_header(ngx_http_registry_ask_t *ask,
     const char *name, ngx_str_t *value);
 ngx_int_t ngx_http_registry_ask_start(ngx_http_registry_ask_t *ask);

@@ -7,13 +7,22 @@
 
 #include "ngx_http_registry.h"
 
+#include "registry_relay.h"
 
-#define NGX_HTTP_REGISTRY_READ  (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+#define NGX_HTTP_REGISTRY_READ      (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+/* a repository, and a session of a remote */
+#define NGX_HTTP_REGISTRY_LOCATION  (2 * REGISTRY_NAME_MAX + 64               \
+                                     + REGISTRY_RELAY_MAX)
 
 
 static void ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_route(ngx_http_registry_ctx_t *ctx);
-static ngx_int_t ngx_http_registry_base(ngx_http_registry_ctx_t *ctx);
+static ngx_uint_t ngx_http_registry_served(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_name_unknown(ngx_http_registry_ctx_t *ctx);
+static ngx_uint_t ngx_http_registry_loop(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
     const ngx_http_registry_method_t *method);
 static ngx_int_t ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx);
@@ -29,66 +38,80 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
 
     [REGISTRY_ENDPOINT_BASE] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_base,
+          ngx_http_registry_proxy_base,
           ngx_string("check"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_CATALOG] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_catalog,
+          ngx_http_registry_proxy_list,
           ngx_string("list_catalog"),
           NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_CATALOG }
     },
 
     [REGISTRY_ENDPOINT_TAGS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_tags,
+          ngx_http_registry_proxy_list,
           ngx_string("list_tags"),
           NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_MANIFEST] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_pull_manifest,
+          ngx_http_registry_proxy_manifest,
           ngx_string("pull_manifest"),
           NGX_HTTP_REGISTRY_COUNT_PULL_MANIFEST, NGX_HTTP_REGISTRY_MAY_PULL },
         { NGX_HTTP_PUT, ngx_http_registry_push_manifest,
+          ngx_http_registry_proxy_push,
           ngx_string("push_manifest"),
           NGX_HTTP_REGISTRY_COUNT_PUSH_MANIFEST, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_DELETE, ngx_http_registry_delete_manifest,
+          NULL,
           ngx_string("delete_manifest"),
           NGX_HTTP_REGISTRY_COUNT_DELETE, NGX_HTTP_REGISTRY_MAY_DELETE }
     },
 
     [REGISTRY_ENDPOINT_REFERRERS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_referrers,
+          ngx_http_registry_proxy_list,
           ngx_string("list_referrers"),
           NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_BLOB] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_pull_blob,
+          ngx_http_registry_proxy_blob,
           ngx_string("pull_blob"),
           NGX_HTTP_REGISTRY_COUNT_PULL_BLOB, NGX_HTTP_REGISTRY_MAY_PULL },
         { NGX_HTTP_DELETE, ngx_http_registry_delete_blob,
+          NULL,
           ngx_string("delete_blob"),
           NGX_HTTP_REGISTRY_COUNT_DELETE, NGX_HTTP_REGISTRY_MAY_DELETE }
     },
 
     [REGISTRY_ENDPOINT_UPLOADS] = {
         { NGX_HTTP_POST, ngx_http_registry_start_upload,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
     },
 
     [REGISTRY_ENDPOINT_UPLOAD] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_upload_status,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_PATCH, ngx_http_registry_append_upload,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_PUT, ngx_http_registry_finish_upload,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_DELETE, ngx_http_registry_cancel_upload,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
     }
@@ -177,23 +200,14 @@ ngx_http_registry_ctx(ngx_http_request_t *r)
 static void
 ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx)
 {
-    registry_str_t                     path;
     const ngx_http_registry_method_t  *method;
-
-    path.data = (const char *) ctx->uri.data;
-    path.len = ctx->uri.len;
-
-    ctx->route_error = registry_route_parse(path, &ctx->route);
-
-    ctx->name.data = (u_char *) ctx->route.name.data;
-    ctx->name.len = ctx->route.name.len;
-    ctx->reference.data = (u_char *) ctx->route.reference.data;
-    ctx->reference.len = ctx->route.reference.len;
 
     ctx->method = NULL;
     ctx->digest.len = 0;
 
-    if (ctx->route_error != REGISTRY_ERROR_NONE) {
+    if (ngx_http_registry_parse_name(ctx) != NGX_OK
+        || ctx->route_error != REGISTRY_ERROR_NONE)
+    {
         return;
     }
 
@@ -212,23 +226,96 @@ ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx)
 }
 
 
+/* the route is that of the path at the remote, the name has its namespace */
+
+static ngx_int_t
+ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx)
+{
+    u_char          *p;
+    ngx_str_t        path, *dir;
+    registry_str_t   text;
+
+    ctx->route_error = REGISTRY_UNKNOWN;
+
+    if (ngx_http_registry_namespace(ctx->request, &ctx->uri, &ctx->remote,
+                                    &path)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    text.data = (const char *) path.data;
+    text.len = path.len;
+
+    ctx->route_error = registry_route_parse(text, &ctx->route);
+
+    ctx->name.data = (u_char *) ctx->route.name.data;
+    ctx->name.len = ctx->route.name.len;
+    ctx->reference.data = (u_char *) ctx->route.reference.data;
+    ctx->reference.len = ctx->route.reference.len;
+
+    ctx->remote_name = ctx->name;
+
+    if (ctx->remote == NULL || ctx->name.len == 0) {
+        return NGX_OK;
+    }
+
+    dir = &ctx->remote->dir;
+
+    if (dir->len + 1 + ctx->name.len > REGISTRY_NAME_MAX) {
+        ctx->route_error = REGISTRY_NAME_INVALID;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(ctx->request->pool, dir->len + 1 + ctx->name.len);
+    if (p == NULL) {
+        ctx->route_error = REGISTRY_UNKNOWN;
+        return NGX_ERROR;
+    }
+
+    ctx->name.data = p;
+    ctx->name.len = ngx_sprintf(p, "%V/%*s", dir, ctx->route.name.len,
+                                ctx->route.name.data)
+                    - p;
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t            rc;
+    ngx_str_t            uri, *text;
     ngx_http_request_t  *r;
 
     r = ctx->request;
 
-    rc = ngx_http_registry_namespace(r);
+    rc = ngx_http_registry_canonical(r, &uri);
 
     if (rc == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (rc == NGX_DECLINED) {
-        return ngx_http_registry_fail(ctx, REGISTRY_NAME_UNKNOWN,
-                                    "this registry does not serve that one");
+        return ngx_http_registry_name_unknown(ctx);
+    }
+
+    /* a rewrite after the server's own: the location has to be found again */
+
+    if (uri.data != r->uri.data) {
+        ctx->rc = ngx_http_internal_redirect(r, &uri, &r->args);
+        return NGX_DONE;
+    }
+
+    if (!ngx_http_registry_served(ctx)) {
+        return ngx_http_registry_name_unknown(ctx);
+    }
+
+    if (ngx_http_registry_loop(r)) {
+        return ngx_http_registry_fail_status(ctx, REGISTRY_UNAVAILABLE,
+                                             "this request was here before",
+                                             NGX_HTTP_REGISTRY_LOOP);
     }
 
     if (ctx->route_error == REGISTRY_UNSUPPORTED_OPERATION) {
@@ -238,12 +325,11 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
     }
 
     if (ctx->route_error != REGISTRY_ERROR_NONE) {
-        ngx_http_registry_detail(ctx, ctx->reference.len
-                                 && ctx->route_error != REGISTRY_NAME_INVALID
-                                      ? ctx->reference.data : ctx->name.data,
-                                 ctx->reference.len
-                                 && ctx->route_error != REGISTRY_NAME_INVALID
-                                      ? ctx->reference.len : ctx->name.len);
+        text = (ctx->reference.len
+                && ctx->route_error != REGISTRY_NAME_INVALID)
+               ? &ctx->reference : &ctx->name;
+
+        ngx_http_registry_detail(ctx, text->data, text->len);
 
         return ngx_http_registry_fail(ctx, ctx->route_error, NULL);
     }
@@ -260,9 +346,79 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 
     ngx_http_registry_count(ngx_http_registry_zone(r), ctx->method->count);
 
-    ctx->step = ctx->method->step;
+    ctx->step = ctx->remote ? ctx->method->proxy : ctx->method->step;
 
     return NGX_OK;
+}
+
+
+/* whether this location has what the request's namespace means */
+
+static ngx_uint_t
+ngx_http_registry_served(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_loc_conf_t  *conf;
+
+    conf = ctx->conf;
+
+    if (ctx->remote) {
+        ctx->store = ctx->remote->store;
+
+        return conf->proxy
+               && (conf->remote == NULL || conf->remote == ctx->remote);
+    }
+
+    ctx->store = conf->store;
+
+    /* "/v2/" says that there is a registry, and nothing of its content */
+
+    return conf->store || (ctx->route_error == REGISTRY_ERROR_NONE
+                           && ctx->route.endpoint == REGISTRY_ENDPOINT_BASE);
+}
+
+
+static ngx_int_t
+ngx_http_registry_name_unknown(ngx_http_registry_ctx_t *ctx)
+{
+    return ngx_http_registry_fail(ctx, REGISTRY_NAME_UNKNOWN,
+                                  "this registry does not serve that one");
+}
+
+
+/* a cache that asks itself, perhaps by way of others */
+
+static ngx_uint_t
+ngx_http_registry_loop(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    if (ngx_http_registry_via.len == 0) {
+        return 0;
+    }
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == sizeof("Via") - 1
+                && ngx_strncasecmp(h[i].key.data, (u_char *) "Via",
+                                   sizeof("Via") - 1)
+                   == 0
+                && ngx_strlcasestrn(h[i].value.data,
+                                    h[i].value.data + h[i].value.len,
+                                    ngx_http_registry_via.data,
+                                    ngx_http_registry_via.len - 1)
+                   != NULL)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 
@@ -270,10 +426,15 @@ static ngx_uint_t
 ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
     const ngx_http_registry_method_t *method)
 {
+    if (ctx->remote && method->proxy == NULL) {
+        return 0;
+    }
+
     switch (method->needs) {
 
     case NGX_HTTP_REGISTRY_MAY_PUSH:
-        return ctx->conf->push;
+        return ctx->conf->push >= (ctx->remote ? NGX_HTTP_REGISTRY_PUSH_PROXY
+                                               : NGX_HTTP_REGISTRY_PUSH_ON);
 
     case NGX_HTTP_REGISTRY_MAY_DELETE:
         return ctx->conf->delete;
@@ -333,7 +494,7 @@ ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_registry_base(ngx_http_registry_ctx_t *ctx)
 {
     static ngx_str_t  type = ngx_string("application/json");
@@ -382,7 +543,6 @@ ngx_http_registry_run(ngx_http_registry_ctx_t *ctx)
 void
 ngx_http_registry_resume(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
     /* what a step waits for may end while it is being started */
@@ -392,13 +552,51 @@ ngx_http_registry_resume(ngx_http_registry_ctx_t *ctx)
     }
 
     r = ctx->request;
-    c = r->connection;
+
+    ngx_http_set_log_request(r->connection->log, r);
 
     if (ngx_http_registry_run(ctx) == NGX_DONE) {
-        ngx_http_finalize_request(r, ctx->rc);
+        ngx_http_registry_end(ctx, ctx->rc);
+        return;
     }
 
+    ngx_http_run_posted_requests(r->connection);
+}
+
+
+void
+ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    /* a body that is not read to its end takes the connection with it */
+
+    if (r->reading_body) {
+        r->read_event_handler = ngx_http_block_reading;
+        r->keepalive = 0;
+    }
+
+    ngx_http_finalize_request(r, rc);
     ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_count_e how)
+{
+    static const ngx_str_t  names[] = {
+        ngx_string("HIT"), ngx_string("MISS"), ngx_string("REVALIDATED"),
+        ngx_string("STALE"), ngx_string("JOIN"), ngx_string("BYPASS")
+    };
+
+    ctx->cache = names[how - NGX_HTTP_REGISTRY_COUNT_HIT];
+
+    ngx_http_registry_count(ngx_http_registry_zone(ctx->request), how);
 }
 
 
@@ -408,7 +606,7 @@ ngx_http_registry_op(ngx_http_registry_ctx_t *ctx,
 {
     ngx_http_registry_op_t  *op;
 
-    op = ngx_http_registry_op_create(ctx->conf->store, kind, &ctx->name,
+    op = ngx_http_registry_op_create(ctx->store, kind, &ctx->name,
                                      ctx->request->connection->log);
     if (op == NULL) {
         return NULL;
@@ -454,7 +652,7 @@ ngx_http_registry_run_task(ngx_http_registry_ctx_t *ctx, ngx_uint_t thread,
     ctx->task->data = ctx;
 
     rc = ngx_http_registry_task_run(ctx->task,
-                                    thread ? ctx->conf->store->tp : NULL);
+                                    thread ? ctx->store->tp : NULL);
 
     return (rc == NGX_ERROR) ? ngx_http_registry_overloaded(ctx) : rc;
 }
@@ -482,11 +680,7 @@ ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx)
 static void
 ngx_http_registry_wake(void *data)
 {
-    ngx_http_registry_ctx_t  *ctx = data;
-
-    ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
-
-    ngx_http_registry_resume(ctx);
+    ngx_http_registry_resume(data);
 }
 
 
@@ -555,7 +749,7 @@ ngx_http_registry_store_failed(ngx_http_registry_ctx_t *ctx, ngx_err_t err,
     ngx_log_error(level, ctx->request->connection->log, err,
                   "%s \"%s\" failed, registry_store \"%V\", "
                   "repository \"%V\"",
-                  call, path, &ctx->conf->store->name, &ctx->name);
+                  call, path, &ctx->store->name, &ctx->name);
 
     if (full) {
         return ngx_http_registry_fail_status(ctx, REGISTRY_UNAVAILABLE,
@@ -703,11 +897,17 @@ ngx_int_t
 ngx_http_registry_add_location(ngx_http_registry_ctx_t *ctx, const char *fmt,
     ...)
 {
-    u_char     buf[512], *p;
+    u_char     buf[NGX_HTTP_REGISTRY_LOCATION], *p;
     va_list    args;
     ngx_str_t  value;
 
-    p = ngx_slprintf(buf, buf + sizeof(buf), "/v2/%V", &ctx->name);
+    p = ngx_slprintf(buf, buf + sizeof(buf), "/v2/");
+
+    if (ctx->remote) {
+        p = ngx_slprintf(p, buf + sizeof(buf), "%V/", &ctx->remote->name);
+    }
+
+    p = ngx_slprintf(p, buf + sizeof(buf), "%V", &ctx->remote_name);
 
     va_start(args, fmt);
     p = ngx_vslprintf(p, buf + sizeof(buf), fmt, args);
@@ -792,6 +992,16 @@ static void
 ngx_http_registry_cleanup(void *data)
 {
     ngx_http_registry_ctx_t  *ctx = data;
+
+    if (ctx->ask) {
+        ngx_http_registry_ask_free(ctx->ask);
+        ctx->ask = NULL;
+    }
+
+    if (ctx->fill) {
+        ngx_http_registry_fill_cancel(ctx->fill);
+        ctx->fill = NULL;
+    }
 
     if (ctx->op) {
         ngx_http_registry_end_op(ctx);

@@ -74,7 +74,7 @@ typedef enum {
 
     /*
      * name, and tag or digest; out: digest, and unless it is "known", data
-     * and media type
+     * and media type; of.mtime, when the tag was known to be true
      */
     NGX_HTTP_REGISTRY_OP_MANIFEST_READ,
 
@@ -86,6 +86,9 @@ typedef enum {
 
     /* name, digest: also what points to it, which is every such tag */
     NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE,
+
+    /* name, digest, tags: point at it, or did already and still do */
+    NGX_HTTP_REGISTRY_OP_TAG_WRITE,
 
     /* name, tag */
     NGX_HTTP_REGISTRY_OP_TAG_DELETE,
@@ -104,6 +107,7 @@ typedef enum {
 typedef struct ngx_http_registry_op_s            ngx_http_registry_op_t;
 typedef struct ngx_http_registry_store_s         ngx_http_registry_store_t;
 typedef struct ngx_http_registry_driver_s        ngx_http_registry_driver_t;
+typedef struct ngx_http_registry_evict_s         ngx_http_registry_evict_t;
 
 
 typedef struct {
@@ -222,6 +226,8 @@ struct ngx_http_registry_store_s {
     ngx_msec_t                          tag_valid;
     time_t                              upload_expires;
     unsigned                            network:1;
+
+    ngx_http_registry_evict_t          *evict;  /* of a cache; else NULL */
 
     /* of copies, in this process; 0: never */
     ngx_msec_t                          full;   /* it took no more */

@@ -50,7 +50,10 @@ static ngx_int_t ngx_http_registry_fs_manifest_check(
 static ngx_int_t ngx_http_registry_fs_manifest_write(
     ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_type_write(ngx_http_registry_op_t *op);
+static ngx_int_t ngx_http_registry_fs_tags_write(ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_tag_write(ngx_http_registry_op_t *op,
+    const char *tag);
+static ngx_int_t ngx_http_registry_fs_tag_confirm(ngx_http_registry_op_t *op,
     const char *tag);
 static ngx_int_t ngx_http_registry_fs_manifest_delete(
     ngx_http_registry_op_t *op);
@@ -97,6 +100,8 @@ static const struct {
         { ngx_http_registry_fs_manifest_write, 1 },
     [NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE] =
         { ngx_http_registry_fs_manifest_delete, 1 },
+    [NGX_HTTP_REGISTRY_OP_TAG_WRITE] =
+        { ngx_http_registry_fs_tags_write, 1 },
     [NGX_HTTP_REGISTRY_OP_TAG_DELETE] =
         { ngx_http_registry_fs_tag_delete, 1 },
     [NGX_HTTP_REGISTRY_OP_TAGS] =
@@ -307,6 +312,7 @@ static ngx_int_t
 ngx_http_registry_fs_manifest_read(ngx_http_registry_op_t *op)
 {
     ngx_int_t                 rc;
+    ngx_file_info_t           fi;
     ngx_http_registry_path_t  path;
 
     if (op->tag) {
@@ -317,6 +323,10 @@ ngx_http_registry_fs_manifest_read(ngx_http_registry_op_t *op)
         rc = ngx_http_registry_fs_read_link(op, path.data, &op->digest);
         if (rc != NGX_OK) {
             return rc;
+        }
+
+        if (op->store->evict && stat(path.data, &fi) == 0) {
+            op->of.mtime = ngx_file_mtime(&fi);
         }
     }
 
@@ -563,6 +573,55 @@ ngx_http_registry_fs_type_write(ngx_http_registry_op_t *op)
     rc = ngx_http_registry_fs_unlink(op, path.data);
 
     return (rc == NGX_DECLINED) ? NGX_OK : rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_tags_write(ngx_http_registry_op_t *op)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    rc = NGX_OK;
+
+    for (i = 0; rc == NGX_OK && i < op->ntags; i++) {
+        rc = ngx_http_registry_fs_tag_confirm(op, op->tags[i]);
+
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_registry_fs_tag_write(op, op->tags[i]);
+        }
+    }
+
+    return rc;
+}
+
+
+/* the time of a tag's link says when it was known to be true */
+
+static ngx_int_t
+ngx_http_registry_fs_tag_confirm(ngx_http_registry_op_t *op, const char *tag)
+{
+    ngx_int_t                 rc;
+    registry_digest_t         digest;
+    ngx_http_registry_path_t  path;
+
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_CURRENT,
+                              op->name, tag);
+
+    rc = ngx_http_registry_fs_read_link(op, path.data, &digest);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (!registry_digest_equal(&digest, &op->digest)) {
+        return NGX_DECLINED;
+    }
+
+    if (utimensat(AT_FDCWD, path.data, NULL, 0) == -1) {
+        return ngx_http_registry_fs_failed(op, "utimensat()", path.data);
+    }
+
+    return NGX_OK;
 }
 
 

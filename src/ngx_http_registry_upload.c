@@ -214,7 +214,7 @@ ngx_http_registry_mount_from(ngx_http_registry_ctx_t *ctx, ngx_str_t *from)
     if (status == REGISTRY_DECLINED) {
 
         if (ngx_http_registry_cache_blob_of(ngx_http_registry_zone(r),
-                                            ctx->conf->store, &ctx->digest,
+                                            ctx->store, &ctx->digest,
                                             from, r->pool)
             != NGX_OK)
         {
@@ -793,7 +793,7 @@ ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx)
 
     r = ctx->request;
 
-    ngx_http_registry_cache_blob(ngx_http_registry_zone(r), ctx->conf->store,
+    ngx_http_registry_cache_blob(ngx_http_registry_zone(r), ctx->store,
                                  &ctx->name, &ctx->digest);
 
     if (ngx_http_registry_add_digest(ctx, &ctx->digest) != NGX_OK

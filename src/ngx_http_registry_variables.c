@@ -104,8 +104,10 @@ ngx_http_registry_variable(ngx_http_request_t *r,
         value = ctx->cache;
         break;
 
-    default:
-        /* a hosted repository has no remote */
+    case NGX_HTTP_REGISTRY_VAR_REMOTE:
+        if (ctx->remote) {
+            value = ctx->remote->name;
+        }
         break;
     }
 

@@ -32,7 +32,7 @@ ngx_http_registry_write(ngx_http_registry_ctx_t *ctx, u_char *data, size_t len)
 
     clcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_core_module);
 
-    if (clcf->aio == NGX_HTTP_AIO_THREADS || ctx->conf->store->network) {
+    if (clcf->aio == NGX_HTTP_AIO_THREADS || ctx->store->network) {
 
         file = ngx_http_registry_disk_create(up->fd, data, len, offset,
                                              ctx->request->connection->log);
@@ -101,6 +101,6 @@ ngx_http_registry_writeback(ngx_http_registry_ctx_t *ctx)
 {
     ngx_http_registry_disk_writeback(ctx->upload.fd, &ctx->upload.synced,
                                      ctx->upload.hash.length,
-                                     ctx->conf->store->tp,
+                                     ctx->store->tp,
                                      ctx->request->connection->log);
 }

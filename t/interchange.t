@@ -15,6 +15,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::DockerRegistry;
 use Clients;
 use Images;
 
@@ -59,29 +60,13 @@ http {
 
 EOF
 
-$t->write_file_expand('registry.yml', <<'EOF');
-version: 0.1
-log:
-  level: error
-storage:
-  filesystem:
-    rootdirectory: %%TESTDIR%%/registry
-  delete:
-    enabled: true
-http:
-  addr: 127.0.0.1:8081
-EOF
-
-daemon($t, 'docker-registry', 'docker-registry', 'serve',
-	"$dir/registry.yml");
-
-$t->waitforsocket('127.0.0.1:' . port(8081))
-	or die "docker-registry does not start\n";
+my $registry = Test::Nginx::DockerRegistry->new($t, port => 8081,
+	root => "$dir/registry");
 
 ###############################################################################
 
 my $ours = Images->new(port(8080));
-my $theirs = Images->new(port(8081));
+my $theirs = Images->new($registry->port());
 
 my @layers = map { Images::blob(random_bytes($_)) } 10, 100_000, 2_000_000;
 
@@ -215,7 +200,7 @@ for my $options ([], ['-m']) {
 	my $name = "garbage-collect @$options";
 
 	runs(['docker-registry', 'garbage-collect', @$options,
-		"$dir/registry.yml"], $name);
+		$registry->config()], $name);
 
 	# what was in our memory may be trusted for a second
 

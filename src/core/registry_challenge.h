@@ -26,7 +26,7 @@ typedef enum {
 } registry_challenge_e;
 
 
-/* terminated by a zero, empty if not given; no control characters */
+/* terminated by a zero, empty if not given; no control character but tabs */
 
 typedef struct {
     registry_challenge_e  scheme;
@@ -48,10 +48,11 @@ registry_status_e registry_challenge_next(registry_str_t *rest,
     registry_challenge_t *c);
 
 /*
- * Writes a challenge as it stands in WWW-Authenticate, parameters quoted and
- * escaped, empty ones left out.  *len is its length; it is not terminated.
- * REGISTRY_UNSUPPORTED for another scheme than Basic and Bearer,
- * REGISTRY_INVALID if it is longer than size.
+ * Writes a challenge as it stands in WWW-Authenticate: the realm, and what
+ * else is not empty, quoted and escaped.  *len is its length; it is not
+ * terminated.  REGISTRY_UNSUPPORTED for another scheme than Basic and Bearer;
+ * REGISTRY_INVALID if it is longer than size, or would hold a control
+ * character.
  */
 
 registry_status_e registry_challenge_write(const registry_challenge_t *c,
@@ -61,9 +62,9 @@ registry_status_e registry_challenge_write(const registry_challenge_t *c,
  * The URL to get a token from: the realm with "service" and one "scope" for
  * each, percent-encoded, behind whatever query it has.  An empty service is
  * left out; a scope that holds several, separated by spaces, is taken apart.
- * REGISTRY_INVALID and REGISTRY_UNSUPPORTED if the realm is not a URL for
- * registry_url_resolve(), REGISTRY_INVALID if the result is longer than size.
- * *len is its length; it is not terminated.
+ * *len is its length; it is not terminated.  The realm is an absolute URL,
+ * else the error is that of registry_url_resolve(); REGISTRY_INVALID if the
+ * result is longer than size or REGISTRY_URL_MAX.
  */
 
 registry_status_e registry_token_url(registry_str_t realm,

@@ -15,7 +15,6 @@
 
 
 #define REGISTRY_MANIFEST_MAX    (4 * 1024 * 1024)      /* bytes */
-#define REGISTRY_MANIFEST_DEPTH  32                     /* of JSON nesting */
 #define REGISTRY_MEDIA_TYPE_MAX  255                    /* bytes */
 
 
@@ -51,7 +50,7 @@ typedef struct registry_manifest_s  registry_manifest_t;
  * with (parameters are passed over), empty if unknown.
  *
  * REGISTRY_INVALID, with a static sentence in *reason, if it is no JSON
- * object, nests deeper than REGISTRY_MANIFEST_DEPTH (found before it is
+ * object, nests deeper than REGISTRY_JSON_DEPTH (found before it is
  * parsed), has a member twice, is larger than REGISTRY_MANIFEST_MAX, has
  * both "layers" and "manifests" (or "config", or "blobs", beside the latter),
  * is of schema 1, has a descriptor without a valid digest and size, or has a

@@ -20,22 +20,26 @@
 
 
 typedef struct {
-    char     *text;                     /* terminated by a zero */
+    char     *text;             /* terminated by a zero */
     size_t    len;
-    int64_t   expires_in;               /* seconds from when it came */
+    int64_t   expires_in;       /* seconds from when it came, at least 1 */
 } registry_token_t;
 
 
 /*
- * "token", or else "access_token".  REGISTRY_TOKEN_LIFE_DEFAULT if
- * "expires_in" is not there or not a positive number; more than
- * REGISTRY_TOKEN_LIFE_MAX is that.  "issued_at" is ignored: the life of a
- * token counts from when it came, so that clocks need not agree.
+ * "token", or else "access_token".  "expires_in" is a number of seconds, also
+ * a fraction, which is cut off: less than 1, or none at all, stands for
+ * REGISTRY_TOKEN_LIFE_DEFAULT, more than REGISTRY_TOKEN_LIFE_MAX for that.
+ * "issued_at" is ignored: the life of a token counts from when it came, so
+ * that clocks need not agree.
  *
- * The text is malloc()ed, to be freed with registry_token_free().
+ * The text is malloc()ed, to be freed with registry_token_free(); the token
+ * is not touched unless REGISTRY_OK is returned.
+ *
+ * REGISTRY_DECLINED if there is no token, or it is empty or no string.
  * REGISTRY_INVALID if the document is no JSON object, too large or nested too
- * deeply, or the token is longer than REGISTRY_TOKEN_MAX or not visible ASCII;
- * REGISTRY_DECLINED if there is no token or it is empty; REGISTRY_NOMEM.
+ * deeply, has a member twice, or the token is longer than REGISTRY_TOKEN_MAX
+ * or holds anything but visible ASCII.  REGISTRY_NOMEM if memory is short.
  */
 
 registry_status_e registry_token_parse(registry_str_t json,

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "fuzz.h"
+#include "registry_json.h"
 #include "registry_manifest.h"
 
 
@@ -50,7 +51,7 @@ too_deep(registry_str_t in)
         deepest = depth > deepest ? depth : deepest;
     }
 
-    return deepest > REGISTRY_MANIFEST_DEPTH;
+    return deepest > REGISTRY_JSON_DEPTH;
 }
 
 

@@ -5,6 +5,7 @@
  */
 
 
+#include "registry_json.h"
 #include "registry_manifest.h"
 #include "unit.h"
 
@@ -280,7 +281,7 @@ check_depth(void)
 {
     char  *text;
 
-    text = nested(REGISTRY_MANIFEST_DEPTH - 1, "[", "", "]");
+    text = nested(REGISTRY_JSON_DEPTH - 1, "[", "", "]");
 
     if (parse_ok(text, "", "nested as deeply as allowed")) {
         registry_manifest_free(manifest);
@@ -288,11 +289,11 @@ check_depth(void)
 
     free(text);
 
-    text = nested(REGISTRY_MANIFEST_DEPTH, "[", "", "]");
+    text = nested(REGISTRY_JSON_DEPTH, "[", "", "]");
     check_invalid(text, "", "too deeply");
     free(text);
 
-    text = nested(REGISTRY_MANIFEST_DEPTH, "{\"a\":", "1", "}");
+    text = nested(REGISTRY_JSON_DEPTH, "{\"a\":", "1", "}");
     check_invalid(text, "", "too deeply");
     free(text);
 

@@ -260,9 +260,11 @@ sub chunks {
 	my ($self, $in, $more) = @_;
 
 	while (1) {
-		while ($$in !~ /\A([0-9a-f]+)[^\n]*\n/i) {
+		while ($$in !~ /\A[0-9a-f]+[^\n]*\n/i) {
 			$more->() or return 0;
 		}
+
+		$$in =~ /\A([0-9a-f]+)[^\n]*\n/i;
 
 		my ($size, $head) = (hex $1, $+[0]);
 

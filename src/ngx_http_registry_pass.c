@@ -1,0 +1,482 @@
+
+/*
+ * Passing a request on to a remote and its answer to the client, as they
+ * come, keeping nothing of them: lists, pushes, and what of a blob is asked
+ * for in a way that the cache has no part in.
+ */
+
+
+#include "ngx_http_registry.h"
+
+
+static ngx_int_t ngx_http_registry_pass_request(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_ask_t *ask);
+static ngx_int_t ngx_http_registry_pass_header(ngx_http_registry_ask_t *ask);
+static ngx_int_t ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_pass_headers(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_pass_link(ngx_http_registry_ctx_t *ctx,
+    const registry_str_t *value);
+static ngx_int_t ngx_http_registry_pass_body(ngx_http_registry_ask_t *ask,
+    u_char *data, size_t len);
+static ngx_int_t ngx_http_registry_pass_copy(ngx_http_registry_ctx_t *ctx,
+    ngx_buf_t *b, u_char *data, size_t len);
+static ngx_int_t ngx_http_registry_pass_output(ngx_http_registry_ctx_t *ctx,
+    ngx_chain_t *out);
+static void ngx_http_registry_pass_writer(ngx_http_request_t *r);
+static void ngx_http_registry_pass_done(ngx_http_registry_ask_t *ask);
+static void ngx_http_registry_pass_end(ngx_http_registry_ctx_t *ctx,
+    ngx_int_t rc);
+
+
+/* what of the client's request is the remote's business too */
+
+static ngx_str_t  ngx_http_registry_pass_in[] = {
+    ngx_string("accept"),
+    ngx_string("range"),
+    ngx_string("if-range"),
+    ngx_string("content-range"),
+    ngx_string("content-type"),
+    ngx_null_string
+};
+
+
+/* what of the answer is the client's; type, length and Link are dealt with */
+
+static const char  *ngx_http_registry_pass_out[] = {
+    "accept-ranges",
+    "content-range",
+    "docker-content-digest",
+    "docker-upload-uuid",
+    "oci-chunk-min-length",
+    "oci-filters-applied",
+    "oci-subject",
+    "oci-tag",
+    "range",
+    NULL
+};
+
+
+ngx_int_t
+ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_ask_t  *ask;
+
+    rc = ngx_http_discard_request_body(ctx->request);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ask = ngx_http_registry_pass_ask(ctx, path, ngx_http_registry_pass_check);
+
+    return (ask && ngx_http_registry_ask_start(ask) != NGX_ERROR)
+           ? NGX_AGAIN : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+ngx_http_registry_ask_t *
+ngx_http_registry_pass_ask(ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
+    ngx_http_registry_step_pt check)
+{
+    ngx_http_registry_ask_t  *ask;
+
+    ask = ngx_http_registry_ask_for(ctx, &ctx->request->method_name);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    ask->path = *path;
+    ask->on_header = ngx_http_registry_pass_header;
+    ask->on_body = ngx_http_registry_pass_body;
+    ask->on_done = ngx_http_registry_pass_done;
+
+    ctx->check = check;
+
+    return ngx_http_registry_pass_request(ctx, ask) == NGX_OK ? ask : NULL;
+}
+
+
+static ngx_int_t
+ngx_http_registry_pass_request(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_ask_t *ask)
+{
+    ngx_str_t        *name;
+    ngx_table_elt_t  *h;
+
+    for (name = ngx_http_registry_pass_in; name->len; name++) {
+
+        h = ngx_http_registry_header_in(ctx->request, name);
+
+        if (h && ngx_http_registry_ask_header(ask, (char *) h->key.data,
+                                              &h->value)
+                 != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_pass_header(ngx_http_registry_ask_t *ask)
+{
+    ngx_http_registry_ctx_t *ctx = ask->data;
+
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_pass_answer(ctx);
+
+    if (rc == NGX_OK) {
+        return NGX_OK;
+    }
+
+    ngx_http_registry_pass_end(ctx, rc);
+
+    return NGX_ERROR;
+}
+
+
+/* NGX_OK: a body follows; else the request is over */
+
+static ngx_int_t
+ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_http_request_t        *r;
+    registry_http_response_t  *response;
+
+    rc = ctx->check(ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    r = ctx->request;
+    response = ctx->ask->response;
+
+    r->headers_out.status = response->status;
+    r->headers_out.content_length_n = response->content_length;
+
+    if (ngx_http_registry_pass_headers(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (response->status == NGX_HTTP_NO_CONTENT) {
+        r->header_only = 1;
+        r->headers_out.content_length_n = -1;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return (rc == NGX_OK) ? NGX_DONE : rc;
+    }
+
+    r->write_event_handler = ngx_http_registry_pass_writer;
+
+    return NGX_OK;
+}
+
+
+/* of a pull */
+
+static ngx_int_t
+ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_uint_t  status;
+
+    status = ctx->ask->response->status;
+
+    if (status != NGX_HTTP_OK && status != NGX_HTTP_PARTIAL_CONTENT) {
+        return ngx_http_registry_remote_refused(ctx,
+                            (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB)
+                                ? REGISTRY_BLOB_UNKNOWN
+                                : REGISTRY_NAME_UNKNOWN);
+    }
+
+    ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_BYPASS);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_pass_headers(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_str_t              value;
+    const char           **name;
+    const registry_str_t  *field;
+
+    for (name = ngx_http_registry_pass_out; *name; name++) {
+        field = registry_http_field(ctx->ask->response, *name);
+
+        if (field == NULL) {
+            continue;
+        }
+
+        value.data = (u_char *) field->data;
+        value.len = field->len;
+
+        if (ngx_http_registry_add_header(ctx->request, *name, &value)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    field = registry_http_field(ctx->ask->response, "link");
+
+    if (field && ngx_http_registry_pass_link(ctx, field) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    field = registry_http_field(ctx->ask->response, "content-type");
+
+    if (field) {
+        value.len = field->len;
+        value.data = ngx_pnalloc(ctx->request->pool, field->len);
+        if (value.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(value.data, field->data, field->len);
+        ngx_http_registry_set_type(ctx->request, &value);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The next page as the client asked for this one, with the query that the
+ * remote wants for it: its own path would lead past us.
+ */
+
+static ngx_int_t
+ngx_http_registry_pass_link(ngx_http_registry_ctx_t *ctx,
+    const registry_str_t *value)
+{
+    u_char              *p, *last, *query, *end;
+    ngx_str_t            link, path, ns;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    p = (u_char *) value->data;
+    last = p + value->len;
+
+    end = ngx_strlchr(p, last, '>');
+    query = end ? ngx_strlchr(p, end, '?') : NULL;
+
+    if (query == NULL || *p != '<') {
+        return NGX_OK;
+    }
+
+    path = r->main->unparsed_uri;
+    p = ngx_strlchr(path.data, path.data + path.len, '?');
+
+    if (p) {
+        path.len = p - path.data;
+    }
+
+    ngx_str_null(&ns);
+    (void) ngx_http_arg(r, (u_char *) "ns", 2, &ns);
+
+    link.data = ngx_pnalloc(r->pool, sizeof("<&ns=>; rel=\"next\"")
+                                     + path.len + (end - query) + ns.len);
+    if (link.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(link.data, "<%V%*s", &path, (size_t) (end - query),
+                    query);
+
+    if (ns.len) {
+        p = ngx_sprintf(p, "&ns=%V", &ns);
+    }
+
+    link.len = ngx_sprintf(p, ">; rel=\"next\"") - link.data;
+
+    return ngx_http_registry_add_header(r, "Link", &link);
+}
+
+
+static ngx_int_t
+ngx_http_registry_pass_body(ngx_http_registry_ask_t *ask, u_char *data,
+    size_t len)
+{
+    ngx_http_registry_ctx_t *ctx = ask->data;
+
+    ngx_int_t     rc;
+    ngx_chain_t  *cl;
+
+    cl = ngx_chain_get_free_buf(ctx->request->pool, &ctx->free);
+
+    if (cl == NULL
+        || ngx_http_registry_pass_copy(ctx, cl->buf, data, len) != NGX_OK)
+    {
+        rc = NGX_ERROR;
+
+    } else {
+        rc = ngx_http_registry_pass_output(ctx, cl);
+    }
+
+    if (rc != NGX_ERROR) {
+        return rc;
+    }
+
+    ngx_http_registry_pass_end(ctx, NGX_ERROR);
+
+    return NGX_ERROR;
+}
+
+
+/* a buffer that is free again keeps its memory */
+
+static ngx_int_t
+ngx_http_registry_pass_copy(ngx_http_registry_ctx_t *ctx, ngx_buf_t *b,
+    u_char *data, size_t len)
+{
+    if (b->start == NULL || (size_t) (b->end - b->start) < len) {
+        b->start = ngx_palloc(ctx->request->pool, len);
+        if (b->start == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->end = b->start + len;
+    }
+
+    b->tag = (ngx_buf_tag_t) &ngx_http_registry_module;
+    b->temporary = 1;
+    b->flush = 1;
+    b->pos = b->start;
+    b->last = ngx_cpymem(b->start, data, len);
+
+    return NGX_OK;
+}
+
+
+/* NGX_AGAIN: the client is slow, and more would have to be kept */
+
+static ngx_int_t
+ngx_http_registry_pass_output(ngx_http_registry_ctx_t *ctx, ngx_chain_t *out)
+{
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = ctx->request;
+    c = r->connection;
+
+    if (ngx_http_output_filter(r, out) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ngx_chain_update_chains(r->pool, &ctx->free, &ctx->busy, &out,
+                            (ngx_buf_tag_t) &ngx_http_registry_module);
+
+    if (ctx->busy == NULL && !r->buffered && !c->buffered) {
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!c->write->delayed) {
+        ngx_add_timer(c->write, clcf->send_timeout);
+    }
+
+    if (ngx_handle_write_event(c->write, clcf->send_lowat) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* as ngx_http_writer() */
+
+static void
+ngx_http_registry_pass_writer(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_event_t               *wev;
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_registry_ctx_t   *ctx;
+
+    wev = r->connection->write;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_registry_module);
+
+    if (wev->timedout) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, NGX_ETIMEDOUT,
+                      "client timed out");
+        r->connection->timedout = 1;
+
+        ngx_http_registry_pass_end(ctx, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    if (wev->delayed || r->aio) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        if (!wev->delayed) {
+            ngx_add_timer(wev, clcf->send_timeout);
+        }
+
+        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+            ngx_http_registry_pass_end(ctx, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    rc = ngx_http_registry_pass_output(ctx, NULL);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_registry_pass_end(ctx, NGX_ERROR);
+        return;
+    }
+
+    if (rc == NGX_OK) {
+        if (wev->timer_set) {
+            ngx_del_timer(wev);
+        }
+
+        ngx_http_registry_ask_resume(ctx->ask);
+    }
+}
+
+
+static void
+ngx_http_registry_pass_done(ngx_http_registry_ask_t *ask)
+{
+    ngx_http_registry_ctx_t *ctx = ask->data;
+
+    ngx_int_t  rc;
+
+    if (ask->error == NGX_HTTP_REGISTRY_CALL_OK) {
+        rc = ngx_http_send_special(ctx->request, NGX_HTTP_LAST);
+
+    } else if (ctx->request->header_sent) {
+
+        /* a length or a last chunk that is missing tells the client */
+
+        rc = NGX_ERROR;
+
+    } else {
+        rc = ngx_http_registry_remote_error(ctx, ask->error);
+    }
+
+    ngx_http_registry_pass_end(ctx, rc);
+}
+
+
+static void
+ngx_http_registry_pass_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_http_registry_ask_free(ctx->ask);
+    ctx->ask = NULL;
+
+    ngx_http_registry_end(ctx, (rc == NGX_DONE) ? NGX_OK : rc);
+}
