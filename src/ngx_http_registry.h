@@ -13,9 +13,12 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_fetch.h"
 #include "ngx_http_registry_fill.h"
+#include "ngx_http_registry_flight.h"
 #include "ngx_http_registry_remote.h"
 #include "ngx_http_registry_store.h"
+#include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
 
 #include "registry_error.h"
@@ -90,7 +93,8 @@ typedef struct {
 } ngx_http_registry_loc_conf_t;
 
 
-typedef struct ngx_http_registry_ctx_s  ngx_http_registry_ctx_t;
+typedef struct ngx_http_registry_ctx_s     ngx_http_registry_ctx_t;
+typedef struct ngx_http_registry_follow_s  ngx_http_registry_follow_t;
 
 /*
  * A step does a piece of a request and says what is next: NGX_OK, go on with
@@ -196,8 +200,12 @@ struct ngx_http_registry_ctx_s {
     ngx_http_registry_call_error_e     verdict_error;
     ngx_str_t                          retry_after;
 
+    /* a blob that is sent while it is fetched */
+    ngx_http_registry_follow_t        *follow;
+
     unsigned                           running:1;
     unsigned                           body_ready:1;
+    unsigned                           linked:1;  /* known in memory */
     unsigned                           replaced:1;  /* the body is ours */
     unsigned                           passed:1;    /* a remote's, error or
                                                        not */
@@ -465,6 +473,27 @@ ngx_int_t ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx,
 ngx_http_registry_ask_t *ngx_http_registry_pass_ask(
     ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
     ngx_http_registry_step_pt check);
+
+
+/*
+ * follow.c: a blob of ctx->remote that its store does not have: it is fetched
+ * and sent at the same time.  The step "found" is to ask the store again;
+ * "pass" gets what is asked for from the remote, without a copy.
+ */
+
+ngx_int_t ngx_http_registry_follow(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt found, ngx_http_registry_step_pt pass);
+
+
+/*
+ * send.c: sends what there is, and with NULL what was left over.  NGX_OK: the
+ * client has it all; NGX_AGAIN: ctx->step runs when it has taken more, if
+ * ngx_http_registry_writer() is the request's write_event_handler.
+ */
+
+ngx_int_t ngx_http_registry_send(ngx_http_registry_ctx_t *ctx,
+    ngx_chain_t *out);
+void ngx_http_registry_writer(ngx_http_request_t *r);
 
 
 /* verdict.c: goes on with the step if the client may have what it wants */

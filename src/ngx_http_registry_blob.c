@@ -60,7 +60,8 @@ ngx_http_registry_open_blob(ngx_http_registry_ctx_t *ctx,
                                         &ctx->name, &ctx->digest,
                                         &ctx->generation);
 
-    op->linked = (rc == NGX_OK);
+    ctx->linked = (rc == NGX_OK);
+    op->linked = ctx->linked;
 
     return ngx_http_registry_run_op(ctx, next);
 }
@@ -83,7 +84,7 @@ ngx_http_registry_send_blob(ngx_http_registry_ctx_t *ctx)
     op = ctx->op;
     of = op->of;
 
-    if (!op->linked) {
+    if (!ctx->linked) {
         ngx_http_registry_cache_link(ngx_http_registry_zone(ctx->request),
                                      op->store, &ctx->name, &ctx->digest,
                                      ctx->generation);

@@ -348,6 +348,7 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
 
     mcf->shm_zone->init = ngx_http_registry_zone_init;
     mcf->shm_zone->data = &mcf->zone;
+    mcf->zone.pool = cf->pool;
 
     return NGX_CONF_OK;
 }
@@ -1043,6 +1044,15 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
            != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (mcf->shm_zone) {
+
+        if (ngx_http_registry_wake_init_process(&mcf->zone, cycle) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_registry_flight_init_process(&mcf->zone);
     }
 
     store = mcf->stores.elts;
