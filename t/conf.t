@@ -92,7 +92,7 @@ refused($t, 'store without a block', <<'EOF', qr/has no opening "\{"/);
 registry_store local;                                   # here
 EOF
 
-refused($t, 'unknown parameter', <<'EOF', qr/unknown parameter "max_size" of/);
+refused($t, 'unknown parameter', <<'EOF', qr/a registry_store has no "max_size"/);
 registry_store local {
     path %%TESTDIR%%/a;
     max_size 1g;                                        # here
