@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_evict.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
@@ -45,7 +46,9 @@ typedef struct {
     ngx_http_registry_zone_t           zone;
     ngx_shm_zone_t                    *shm_zone;
     size_t                             zone_size;
-    ngx_array_t                        stores;    /* of store pointers */
+    ngx_array_t                        stores;    /* of store pointers,
+                                                     caches among them */
+    ngx_uint_t                         caches;
     ngx_array_t                        locations; /* of core location confs */
 } ngx_http_registry_main_conf_t;
 

@@ -32,6 +32,12 @@ typedef enum {
     /* name, from, digest: links what "from" links */
     NGX_HTTP_REGISTRY_OP_BLOB_MOUNT,
 
+    /*
+     * digest: it was used now, which is kept unless it was used less than
+     * "limit" seconds ago; name is empty
+     */
+    NGX_HTTP_REGISTRY_OP_BLOB_TOUCH,
+
     /* name, upload, hash: a new session */
     NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE,
 
@@ -86,6 +92,7 @@ typedef enum {
 typedef struct ngx_http_registry_op_s            ngx_http_registry_op_t;
 typedef struct ngx_http_registry_store_s         ngx_http_registry_store_t;
 typedef struct ngx_http_registry_driver_s        ngx_http_registry_driver_t;
+typedef struct ngx_http_registry_evict_s         ngx_http_registry_evict_t;
 
 
 typedef struct {
@@ -186,6 +193,12 @@ struct ngx_http_registry_driver_s {
 };
 
 
+/* for the log */
+
+#define ngx_http_registry_store_kind(store)                                   \
+    ((store)->evict ? "registry_cache" : "registry_store")
+
+
 struct ngx_http_registry_store_s {
     ngx_str_t                           name;
     ngx_http_registry_driver_t         *driver;
@@ -201,6 +214,8 @@ struct ngx_http_registry_store_s {
     ngx_msec_t                          tag_valid;
     time_t                              upload_expires;
     unsigned                            network:1;
+
+    ngx_http_registry_evict_t          *evict;  /* of a cache; else NULL */
 
     ngx_msec_t                          due;    /* expire(): the next round */
 
