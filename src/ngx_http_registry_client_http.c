@@ -258,7 +258,9 @@ ngx_http_registry_call_send(ngx_http_registry_call_t *call, u_char *data,
         p += registry_chunk_header((char *) p, len);
     }
 
-    p = ngx_cpymem(p, data, len);
+    if (len) {
+        p = ngx_cpymem(p, data, len);
+    }
 
     if (len && x->pending < 0) {
         *p++ = CR; *p++ = LF;

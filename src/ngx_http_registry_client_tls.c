@@ -12,6 +12,9 @@
 #if (NGX_SSL)
 
 
+#define NGX_HTTP_REGISTRY_TLS_CERTIFICATE_REQUIRED  116  /* RFC 8446, 6.2 */
+
+
 static ngx_int_t ngx_http_registry_tls_load(
     ngx_http_registry_client_state_t *state, ngx_ssl_t *ssl, ngx_uint_t own,
     ngx_log_t *log);
@@ -554,7 +557,12 @@ ngx_http_registry_tls_info(const ngx_ssl_conn_t *ssl_conn, int where, int ret)
         && (ret & 0xff) != SSL3_AD_CLOSE_NOTIFY)
     {
         ngx_http_registry_tls_alert.connection = ssl_conn;
-        ngx_http_registry_tls_alert.text = SSL_alert_desc_string_long(ret);
+
+        /* OpenSSL 3.0 has no text for this one */
+
+        ngx_http_registry_tls_alert.text =
+            (ret & 0xff) == NGX_HTTP_REGISTRY_TLS_CERTIFICATE_REQUIRED
+            ? "certificate required" : SSL_alert_desc_string_long(ret);
     }
 }
 
