@@ -405,8 +405,6 @@ like($log, qr!\[error\].*registry: timed out, while waiting for the answer.*remo
 	'what is logged');
 unlike($log, qr/a=b/, 'no query is logged');
 
-# before the plan is compared with what has run
-
 undef $t;
 
 ###############################################################################

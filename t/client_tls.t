@@ -449,8 +449,6 @@ is($kept, 3, 'what could not be loaded is logged once');
 like($log, qr/registry: TLS failed, certificate has expired, remote: "expired"/,
 	'what is logged');
 
-# before the plan is compared with what has run
-
 undef $t;
 
 ###############################################################################

@@ -130,6 +130,10 @@ static ngx_http_registry_call_param_t  ngx_http_registry_call_params[] = {
       ngx_http_registry_call_offset(read_timeout),
       ngx_http_registry_call_msec },
 
+    { ngx_string("resolver_timeout"),
+      ngx_http_registry_call_offset(resolver_timeout),
+      ngx_http_registry_call_msec },
+
     { ngx_string("keepalive"),
       ngx_http_registry_call_offset(keepalive),
       ngx_http_registry_call_number },
