@@ -446,7 +446,7 @@ $t->stop();
 my $log = $t->read_file('error.log');
 my $kept = () = $log =~ /the old ones stay in use/g;
 is($kept, 3, 'what could not be loaded is logged once');
-like($log, qr/registry: TLS failed, certificate has expired, remote: "expired"/,
+like($log, qr/registry: TLS failed, certificate has expired while TLS handshaking, remote: "expired"/,
 	'what is logged');
 
 undef $t;

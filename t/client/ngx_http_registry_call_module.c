@@ -1013,12 +1013,9 @@ static char *
 ngx_http_registry_call_file(ngx_conf_t *cf, ngx_http_registry_client_t *client,
     void *field, ngx_str_t *value)
 {
-    ngx_str_t  *file = field;
+    *(ngx_str_t *) field = *value;
 
-    *file = *value;
-
-    return (ngx_conf_full_name(cf->cycle, file, 1) == NGX_OK)
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
+    return NGX_CONF_OK;
 }
 
 
