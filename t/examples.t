@@ -380,6 +380,7 @@ sub run_conf {
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
 	$conf =~ s/^http \{\n/http {\n    %%TEST_GLOBALS_HTTP%%\n/m;
 	$conf =~ s!/var/lib/registry!%%TESTDIR%%/$store!g;
+	$conf =~ s!/var/cache/registry!%%TESTDIR%%/$store-cache!g;
 	$conf =~ s!/(?:etc|var/log)/nginx!%%TESTDIR%%!g;
 	$conf =~ s!/dev/(stdout|stderr)!%%TESTDIR%%/$1.log!g;
 	$conf =~ s/127\.0\.0\.1:9000/127.0.0.1:8090/g;
@@ -428,8 +429,24 @@ sub whole_conf {
 
 	$store ||= 'local';
 
+	# the remotes that it names
+
+	$stores .= "registry_cache edge { path /var/cache/registry; "
+		. "max_size 1g; }\n" if $text =~ /^\s*registry_proxy\b/m
+		&& $text !~ /^registry_cache\b/m;
+
+	for my $remote ($text =~ /^\s*registry_proxy +(\S+);/mg,
+		$text =~ /registry_proxy all/ ? 'docker.io' : ())
+	{
+		$stores .= "registry_remote $remote { url http://127.0.0.1:9; "
+			. "cache edge; }\n" if $remote ne 'all'
+			&& $text !~ /^registry_remote\b/m
+			&& $stores !~ /registry_remote \Q$remote\E /;
+	}
+
 	$text = "location /v2/ { registry $store;\n$text\n}\n"
-		if $text !~ /^(?:server|location|map|registry_(?:store|zone))\b/m;
+		if $text !~ /^(?:server|location|map|resolver
+			|registry_(?:cache|memcached|remote|store|zone))\b/mx;
 
 	my ($http, $server) = $text =~ /^(.*?)^(location .*)\z/ms
 		? ($1, $2) : ($text, '');
