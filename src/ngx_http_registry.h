@@ -45,6 +45,13 @@
 #define NGX_HTTP_REGISTRY_REFERENCES_ON      2
 
 
+/* to what is hosted, and to remotes too */
+
+#define NGX_HTTP_REGISTRY_PUSH_OFF           0
+#define NGX_HTTP_REGISTRY_PUSH_ON            1
+#define NGX_HTTP_REGISTRY_PUSH_PROXY         2
+
+
 typedef struct {
     ngx_http_registry_zone_t           zone;
     ngx_shm_zone_t                    *shm_zone;
@@ -75,7 +82,7 @@ typedef struct {
     u_char                            *proxy_file;    /* of "registry_proxy" */
     ngx_uint_t                         proxy_line;
 
-    ngx_flag_t                         push;
+    ngx_uint_t                         push;
     ngx_flag_t                         delete;
     ngx_flag_t                         catalog;
     ngx_uint_t                         references;
@@ -182,6 +189,7 @@ struct ngx_http_registry_ctx_s {
     ngx_http_registry_fill_t          *fill;      /* waited for */
     ngx_chain_t                       *free;      /* what is passed on */
     ngx_chain_t                       *busy;
+    ngx_http_registry_step_pt          check;     /* of what is passed on */
     ngx_http_registry_step_pt          permitted; /* the step after that */
     ngx_uint_t                         verdict;   /* a status; 0: none came */
     ngx_http_registry_call_error_e     verdict_error;
@@ -190,6 +198,8 @@ struct ngx_http_registry_ctx_s {
     unsigned                           running:1;
     unsigned                           body_ready:1;
     unsigned                           replaced:1;  /* the body is ours */
+    unsigned                           passed:1;    /* a remote's, error or
+                                                       not */
 };
 
 
@@ -434,11 +444,26 @@ ngx_int_t ngx_http_registry_remote_status(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_remote_error(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_call_error_e error);
 
+/* the same for the answer of ctx->ask */
+
+ngx_int_t ngx_http_registry_remote_refused(ngx_http_registry_ctx_t *ctx,
+    registry_error_e unknown);
+
 
 /* pass.c: the remote's answer to this path goes to the client as it comes */
 
 ngx_int_t ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *path);
+
+/*
+ * The ask for that, to be started by the caller; NULL if memory is short.
+ * When its answer's head has come, check() says NGX_OK to pass it on, or how
+ * to end the request.
+ */
+
+ngx_http_registry_ask_t *ngx_http_registry_pass_ask(
+    ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
+    ngx_http_registry_step_pt check);
 
 
 /* verdict.c: goes on with the step if the client may have what it wants */
@@ -453,6 +478,12 @@ ngx_int_t ngx_http_registry_proxy_base(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_list(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
+
+/* the same of all pushes, and what these need: push.c */
+
+ngx_int_t ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_push_init(ngx_conf_t *cf);
+
 
 ngx_int_t ngx_http_registry_list_tags(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_list_catalog(ngx_http_registry_ctx_t *ctx);

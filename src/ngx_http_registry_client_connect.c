@@ -159,9 +159,22 @@ ngx_http_registry_connect_addr(ngx_http_registry_exchange_t *x)
 static ngx_int_t
 ngx_http_registry_connect_new(ngx_http_registry_exchange_t *x)
 {
+    ngx_int_t   rc;
+    ngx_uint_t  level;
+
     ngx_http_registry_exchange_wait(x, NGX_HTTP_REGISTRY_WAIT_CONNECT);
 
-    return ngx_http_registry_connect_opened(x, ngx_event_connect_peer(x->peer));
+    /* that it failed is said once a minute, and not by nginx each time */
+
+    level = x->log.log_level;
+    x->log.log_level = (level > NGX_LOG_DEBUG)
+                       ? level : ngx_min(level, NGX_LOG_CRIT);
+
+    rc = ngx_event_connect_peer(x->peer);
+
+    x->log.log_level = level;
+
+    return ngx_http_registry_connect_opened(x, rc);
 }
 
 

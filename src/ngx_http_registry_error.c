@@ -109,7 +109,9 @@ ngx_http_registry_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_registry_ctx(r);
 
-    if (ctx == NULL || ngx_http_registry_document(r, ctx) != NGX_OK) {
+    if (ctx == NULL
+        || (!ctx->passed && ngx_http_registry_document(r, ctx) != NGX_OK))
+    {
         return NGX_ERROR;
     }
 

@@ -53,6 +53,14 @@ static ngx_conf_enum_t  ngx_http_registry_references[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_registry_push[] = {
+    { ngx_string("off"), NGX_HTTP_REGISTRY_PUSH_OFF },
+    { ngx_string("on"), NGX_HTTP_REGISTRY_PUSH_ON },
+    { ngx_string("proxy"), NGX_HTTP_REGISTRY_PUSH_PROXY },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_command_t  ngx_http_registry_commands[] = {
 
     { ngx_string("registry_zone"),
@@ -91,11 +99,11 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       NULL },
 
     { ngx_string("registry_push"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_registry_loc_conf_t, push),
-      NULL },
+      ngx_http_registry_push },
 
     { ngx_string("registry_delete"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
@@ -410,7 +418,7 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
 
     rlcf->store = NGX_CONF_UNSET_PTR;
     rlcf->proxy = NGX_CONF_UNSET;
-    rlcf->push = NGX_CONF_UNSET;
+    rlcf->push = NGX_CONF_UNSET_UINT;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
@@ -444,7 +452,8 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_ptr_value(conf->store, prev->store, NULL);
-    ngx_conf_merge_value(conf->push, prev->push, 0);
+    ngx_conf_merge_uint_value(conf->push, prev->push,
+                              NGX_HTTP_REGISTRY_PUSH_OFF);
     ngx_conf_merge_value(conf->delete, prev->delete, 0);
     ngx_conf_merge_value(conf->catalog, prev->catalog, 0);
     ngx_conf_merge_uint_value(conf->references, prev->references,

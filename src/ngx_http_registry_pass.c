@@ -1,8 +1,8 @@
 
 /*
- * Passing a remote's answer on to the client as it comes, keeping nothing of
- * it: lists, and what of a blob is asked for in a way that the cache has no
- * part in.
+ * Passing a request on to a remote and its answer to the client, as they
+ * come, keeping nothing of them: lists, pushes, and what of a blob is asked
+ * for in a way that the cache has no part in.
  */
 
 
@@ -13,6 +13,7 @@ static ngx_int_t ngx_http_registry_pass_request(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_pass_header(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_pass_headers(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_pass_link(ngx_http_registry_ctx_t *ctx,
     const registry_str_t *value);
@@ -34,6 +35,8 @@ static ngx_str_t  ngx_http_registry_pass_in[] = {
     ngx_string("accept"),
     ngx_string("range"),
     ngx_string("if-range"),
+    ngx_string("content-range"),
+    ngx_string("content-type"),
     ngx_null_string
 };
 
@@ -44,7 +47,12 @@ static const char  *ngx_http_registry_pass_out[] = {
     "accept-ranges",
     "content-range",
     "docker-content-digest",
+    "docker-upload-uuid",
+    "oci-chunk-min-length",
     "oci-filters-applied",
+    "oci-subject",
+    "oci-tag",
+    "range",
     NULL
 };
 
@@ -53,19 +61,29 @@ ngx_int_t
 ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
 {
     ngx_int_t                 rc;
-    ngx_http_request_t       *r;
     ngx_http_registry_ask_t  *ask;
 
-    r = ctx->request;
-
-    rc = ngx_http_discard_request_body(r);
+    rc = ngx_http_discard_request_body(ctx->request);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    ask = ngx_http_registry_ask_for(ctx, &r->method_name);
+    ask = ngx_http_registry_pass_ask(ctx, path, ngx_http_registry_pass_check);
+
+    return (ask && ngx_http_registry_ask_start(ask) != NGX_ERROR)
+           ? NGX_AGAIN : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+ngx_http_registry_ask_t *
+ngx_http_registry_pass_ask(ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
+    ngx_http_registry_step_pt check)
+{
+    ngx_http_registry_ask_t  *ask;
+
+    ask = ngx_http_registry_ask_for(ctx, &ctx->request->method_name);
     if (ask == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NULL;
     }
 
     ask->path = *path;
@@ -73,13 +91,9 @@ ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
     ask->on_body = ngx_http_registry_pass_body;
     ask->on_done = ngx_http_registry_pass_done;
 
-    if (ngx_http_registry_pass_request(ctx, ask) != NGX_OK
-        || ngx_http_registry_ask_start(ask) == NGX_ERROR)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    ctx->check = check;
 
-    return NGX_AGAIN;
+    return ngx_http_registry_pass_request(ctx, ask) == NGX_OK ? ask : NULL;
 }
 
 
@@ -131,27 +145,16 @@ static ngx_int_t
 ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t                  rc;
-    ngx_str_t                  retry;
     ngx_http_request_t        *r;
-    const registry_str_t      *field;
     registry_http_response_t  *response;
+
+    rc = ctx->check(ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     r = ctx->request;
     response = ctx->ask->response;
-
-    if (response->status != NGX_HTTP_OK
-        && response->status != NGX_HTTP_PARTIAL_CONTENT)
-    {
-        field = registry_http_field(response, "retry-after");
-
-        retry.data = field ? (u_char *) field->data : NULL;
-        retry.len = field ? field->len : 0;
-
-        return ngx_http_registry_remote_status(ctx, response->status, &retry,
-                            (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB)
-                                ? REGISTRY_BLOB_UNKNOWN
-                                : REGISTRY_NAME_UNKNOWN);
-    }
 
     r->headers_out.status = response->status;
     r->headers_out.content_length_n = response->content_length;
@@ -160,7 +163,10 @@ ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_BYPASS);
+    if (response->status == NGX_HTTP_NO_CONTENT) {
+        r->header_only = 1;
+        r->headers_out.content_length_n = -1;
+    }
 
     rc = ngx_http_send_header(r);
 
@@ -169,6 +175,28 @@ ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
     }
 
     r->write_event_handler = ngx_http_registry_pass_writer;
+
+    return NGX_OK;
+}
+
+
+/* of a pull */
+
+static ngx_int_t
+ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_uint_t  status;
+
+    status = ctx->ask->response->status;
+
+    if (status != NGX_HTTP_OK && status != NGX_HTTP_PARTIAL_CONTENT) {
+        return ngx_http_registry_remote_refused(ctx,
+                            (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB)
+                                ? REGISTRY_BLOB_UNKNOWN
+                                : REGISTRY_NAME_UNKNOWN);
+    }
+
+    ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_BYPASS);
 
     return NGX_OK;
 }

@@ -454,6 +454,27 @@ ngx_http_registry_remote_status(ngx_http_registry_ctx_t *ctx,
 
 
 ngx_int_t
+ngx_http_registry_remote_refused(ngx_http_registry_ctx_t *ctx,
+    registry_error_e unknown)
+{
+    ngx_str_t              retry;
+    const registry_str_t  *field;
+
+    ngx_str_null(&retry);
+
+    field = registry_http_field(ctx->ask->response, "retry-after");
+
+    if (field) {
+        retry.data = (u_char *) field->data;
+        retry.len = field->len;
+    }
+
+    return ngx_http_registry_remote_status(ctx, ctx->ask->response->status,
+                                           &retry, unknown);
+}
+
+
+ngx_int_t
 ngx_http_registry_remote_error(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_call_error_e error)
 {

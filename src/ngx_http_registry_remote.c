@@ -36,6 +36,7 @@ static void ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
 static void ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_uint_t status);
 static void ngx_http_registry_remote_answered(ngx_http_registry_ask_t *ask);
+static void ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask);
 
 static ngx_int_t ngx_http_registry_ask_url(ngx_http_registry_ask_t *ask);
 static ngx_http_registry_target_t *ngx_http_registry_ask_target(
@@ -45,6 +46,7 @@ static ngx_int_t ngx_http_registry_ask_authorize(
 static ngx_int_t ngx_http_registry_ask_token(ngx_http_registry_ask_t *ask,
     ngx_http_registry_grant_t *grant, registry_challenge_t *challenge);
 static void ngx_http_registry_ask_token_done(void *data);
+static ngx_int_t ngx_http_registry_ask_kept(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_ask_grant(ngx_http_registry_ask_t *ask,
     ngx_http_registry_grant_t *grant, u_char *buf);
 static ngx_int_t ngx_http_registry_ask_call(ngx_http_registry_ask_t *ask,
@@ -242,6 +244,43 @@ ngx_http_registry_remote_answered(ngx_http_registry_ask_t *ask)
 
 
 ngx_uint_t
+ngx_http_registry_remote_known(ngx_http_registry_remote_t *remote)
+{
+    registry_challenge_t       challenge;
+    ngx_http_registry_grant_t  grant;
+
+    grant.zone = remote->zone;
+    grant.login = &remote->login;
+    grant.remote = remote->id;
+
+    return ngx_http_registry_challenge_find(&grant, &challenge) == NGX_OK;
+}
+
+
+/* it asks for nothing: kept as a challenge that there is no answer to */
+
+static void
+ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask)
+{
+    registry_challenge_t       challenge;
+    ngx_http_registry_grant_t  grant;
+
+    if (ngx_http_registry_remote_known(ask->remote)) {
+        return;
+    }
+
+    grant.zone = ask->remote->zone;
+    grant.login = &ask->remote->login;
+    grant.remote = ask->remote->id;
+
+    ngx_memzero(&challenge, sizeof(registry_challenge_t));
+    challenge.scheme = REGISTRY_CHALLENGE_OTHER;
+
+    ngx_http_registry_challenge_keep(&grant, &challenge);
+}
+
+
+ngx_uint_t
 ngx_http_registry_remote_stale(ngx_http_registry_remote_t *remote,
     time_t since, ngx_uint_t status, ngx_http_registry_call_error_e error)
 {
@@ -335,7 +374,27 @@ ngx_int_t
 ngx_http_registry_ask_send(ngx_http_registry_ask_t *ask, u_char *data,
     size_t len, ngx_uint_t last)
 {
-    return ngx_http_registry_call_send(ask->call, data, len, last);
+    if (ask->call) {
+        return ngx_http_registry_call_send(ask->call, data, len, last);
+    }
+
+    /* a token comes first: one piece is kept until it is there */
+
+    ask->last = last;
+
+    if (len == 0) {
+        return NGX_AGAIN;
+    }
+
+    ask->kept = ngx_palloc(ask->pool, len);
+    if (ask->kept == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ask->kept, data, len);
+    ask->nkept = len;
+
+    return NGX_AGAIN;
 }
 
 
@@ -465,7 +524,11 @@ ngx_http_registry_ask_authorize(ngx_http_registry_ask_t *ask)
         return ngx_http_registry_ask_token(ask, &grant, &challenge);
     }
 
-    return ngx_http_registry_ask_call(ask, &ask->remote->login.basic);
+    if (challenge.scheme == REGISTRY_CHALLENGE_BASIC) {
+        value = ask->remote->login.basic;
+    }
+
+    return ngx_http_registry_ask_call(ask, &value);
 }
 
 
@@ -526,6 +589,10 @@ ngx_http_registry_ask_token_done(void *data)
 
     ngx_http_registry_token_free(token);
 
+    if (rc == NGX_AGAIN && (ask->nkept || ask->last)) {
+        rc = ngx_http_registry_ask_kept(ask);
+    }
+
     if (rc == NGX_ERROR) {
         if (error == NGX_HTTP_REGISTRY_CALL_OK) {
             error = NGX_HTTP_REGISTRY_CALL_LOCAL;
@@ -533,6 +600,23 @@ ngx_http_registry_ask_token_done(void *data)
 
         ngx_http_registry_ask_failed(ask, error, reason);
     }
+}
+
+
+static ngx_int_t
+ngx_http_registry_ask_kept(ngx_http_registry_ask_t *ask)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_call_send(ask->call, ask->kept, ask->nkept,
+                                     ask->last);
+    ask->nkept = 0;
+
+    if (rc == NGX_OK && !ask->last) {
+        ask->on_send(ask);
+    }
+
+    return (rc == NGX_ERROR) ? NGX_ERROR : NGX_AGAIN;
 }
 
 
@@ -696,6 +780,12 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
 
     } else {
         ngx_http_registry_remote_answered(ask);
+
+        if (call->response.status == NGX_HTTP_OK && ask->name.len == 0
+            && !ask->challenged)
+        {
+            ngx_http_registry_remote_open(ask);
+        }
     }
 
     return ask->on_header(ask);

@@ -108,12 +108,16 @@ struct ngx_http_registry_ask_s {
     ngx_str_t                    peer;
     ngx_http_registry_call_error_e  error;
     const char                  *reason;        /* static */
+    registry_url_t               url;           /* that was asked last */
 
     /* remote.c's own */
 
     ngx_http_registry_call_t    *call;
     ngx_http_registry_token_t   *token;         /* being got */
-    registry_url_t               url;           /* of the call */
+    u_char                      *kept;          /* of the body, until there is
+                                                   a call */
+    size_t                       nkept;
+    unsigned                     last:1;        /* and that is all of it */
     ngx_uint_t                   redirects;
     unsigned                     challenged:1;  /* one 401 was met already */
     unsigned                     foreign:1;     /* another host's: no secrets */
@@ -138,6 +142,10 @@ ngx_int_t ngx_http_registry_via_init(ngx_log_t *log);
  */
 
 ngx_int_t ngx_http_registry_remote_up(ngx_http_registry_remote_t *remote);
+
+/* 1 if it is known what the remote asks for, or has been asked and does not */
+
+ngx_uint_t ngx_http_registry_remote_known(ngx_http_registry_remote_t *remote);
 
 /*
  * Whether a copy that was known to be true at that time may be used now that

@@ -592,7 +592,9 @@ ngx_http_registry_remotes_init(ngx_conf_t *cf,
         return NGX_OK;
     }
 
-    if (ngx_http_registry_via_init(cf->log) != NGX_OK) {
+    if (ngx_http_registry_via_init(cf->log) != NGX_OK
+        || ngx_http_registry_push_init(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

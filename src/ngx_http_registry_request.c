@@ -7,8 +7,14 @@
 
 #include "ngx_http_registry.h"
 
+#include "registry_relay.h"
 
-#define NGX_HTTP_REGISTRY_READ  (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+#define NGX_HTTP_REGISTRY_READ      (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+/* a repository, and a session of a remote */
+#define NGX_HTTP_REGISTRY_LOCATION  (2 * REGISTRY_NAME_MAX + 64               \
+                                     + REGISTRY_RELAY_MAX)
 
 
 static void ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx);
@@ -57,7 +63,7 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
           ngx_string("pull_manifest"),
           NGX_HTTP_REGISTRY_COUNT_PULL_MANIFEST, NGX_HTTP_REGISTRY_MAY_PULL },
         { NGX_HTTP_PUT, ngx_http_registry_push_manifest,
-          NULL,
+          ngx_http_registry_proxy_push,
           ngx_string("push_manifest"),
           NGX_HTTP_REGISTRY_COUNT_PUSH_MANIFEST, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_DELETE, ngx_http_registry_delete_manifest,
@@ -86,26 +92,26 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
 
     [REGISTRY_ENDPOINT_UPLOADS] = {
         { NGX_HTTP_POST, ngx_http_registry_start_upload,
-          NULL,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
     },
 
     [REGISTRY_ENDPOINT_UPLOAD] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_upload_status,
-          NULL,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_PATCH, ngx_http_registry_append_upload,
-          NULL,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_PUT, ngx_http_registry_finish_upload,
-          NULL,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_DELETE, ngx_http_registry_cancel_upload,
-          NULL,
+          ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
           NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
     }
@@ -427,7 +433,8 @@ ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
     switch (method->needs) {
 
     case NGX_HTTP_REGISTRY_MAY_PUSH:
-        return ctx->conf->push;
+        return ctx->conf->push >= (ctx->remote ? NGX_HTTP_REGISTRY_PUSH_PROXY
+                                               : NGX_HTTP_REGISTRY_PUSH_ON);
 
     case NGX_HTTP_REGISTRY_MAY_DELETE:
         return ctx->conf->delete;
@@ -565,6 +572,13 @@ ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc)
 
     r = ctx->request;
     c = r->connection;
+
+    /* a body that is not read to its end takes the connection with it */
+
+    if (r->reading_body) {
+        r->read_event_handler = ngx_http_block_reading;
+        r->keepalive = 0;
+    }
 
     ngx_http_finalize_request(r, rc);
     ngx_http_run_posted_requests(c);
@@ -883,11 +897,17 @@ ngx_int_t
 ngx_http_registry_add_location(ngx_http_registry_ctx_t *ctx, const char *fmt,
     ...)
 {
-    u_char     buf[512], *p;
+    u_char     buf[NGX_HTTP_REGISTRY_LOCATION], *p;
     va_list    args;
     ngx_str_t  value;
 
-    p = ngx_slprintf(buf, buf + sizeof(buf), "/v2/%V", &ctx->name);
+    p = ngx_slprintf(buf, buf + sizeof(buf), "/v2/");
+
+    if (ctx->remote) {
+        p = ngx_slprintf(p, buf + sizeof(buf), "%V/", &ctx->remote->name);
+    }
+
+    p = ngx_slprintf(p, buf + sizeof(buf), "%V", &ctx->remote_name);
 
     va_start(args, fmt);
     p = ngx_vslprintf(p, buf + sizeof(buf), fmt, args);

@@ -75,10 +75,12 @@ refused('static', qr/only be built as a dynamic module.*--add-dynamic-module/s,
 
 # headers that do not compile are as good as none
 
-for (['jansson.h', 'libjansson-dev'], ['openssl/evp.h', 'libssl-dev']) {
+for (['jansson.h', 'libjansson-dev'], ['openssl/evp.h', 'libssl-dev'],
+	['libmemcached/memcached.h', 'libmemcached-dev'])
+{
 	my ($header, $package) = @$_;
 
-	make_path("$dir/$package/openssl");
+	make_path("$dir/$package/$header" =~ s!/[^/]+$!!r);
 	open(my $fh, '>', "$dir/$package/$header") or die "can't write: $!\n";
 	print $fh "#error not here\n";
 	close $fh;

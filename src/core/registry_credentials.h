@@ -25,21 +25,25 @@ typedef struct {
 
 
 /*
- * A text that begins with "{" is a config.json.  Of any other text the first
- * line counts that is neither empty nor begins with "#": a user without ":",
- * and a password up to the end of the line, whatever it holds; it is for any
- * host.
+ * A text that begins with "{", or white space and "{", is a config.json.  Of
+ * any other text the first line counts that is neither empty nor begins with
+ * "#": a user, ":", and a password up to the end of the line, whatever it
+ * holds; it is for any host.
  *
  * In a config.json a key of "auths" means a host, host:port or host/path,
- * without regard to case, to a scheme, and to "/", "/v1/" or "/v2/" in its
- * end.  The first host in the list that has a key is taken.  "auth" in base64
- * goes before "username" and "password", "identitytoken" before a password.
+ * without regard to case, to the scheme, and to "/", "/v1/" or "/v2/" in its
+ * end; so does a host in the list.  The first host of the list that has an
+ * entry with something in it is taken.  In an entry, "auth" in base64 goes
+ * before "username" and "password", and "identitytoken" is the password if it
+ * is there; the user may be empty then, else not.
  *
  * user and password are malloc()ed, to be freed with
- * registry_credentials_free().  *reason, a static text, is set unless
- * REGISTRY_OK or REGISTRY_NOMEM is returned.  REGISTRY_DECLINED if there is
- * nothing for these hosts, REGISTRY_UNSUPPORTED if a helper program has it
- * ("credsStore", "credHelpers"), REGISTRY_INVALID if the text is broken.
+ * registry_credentials_free(); out is not touched unless REGISTRY_OK is
+ * returned.  *reason is a static text unless REGISTRY_OK or REGISTRY_NOMEM is
+ * returned.  REGISTRY_DECLINED if there is nothing for these hosts,
+ * REGISTRY_UNSUPPORTED if a helper program has it ("credHelpers" for a host
+ * that was come to, "credsStore" if no host had an entry), REGISTRY_INVALID
+ * if the text is broken or larger than REGISTRY_CREDENTIALS_FILE_MAX.
  */
 
 registry_status_e registry_credentials_find(registry_str_t text,

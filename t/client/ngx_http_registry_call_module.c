@@ -64,6 +64,8 @@ static ngx_int_t ngx_http_registry_call_begin(ngx_http_request_t *r,
 static void ngx_http_registry_call_body_handler(ngx_http_request_t *r);
 static void ngx_http_registry_call_read(ngx_http_request_t *r);
 static void ngx_http_registry_call_write(ngx_http_request_t *r);
+static void ngx_http_registry_call_finalize(ngx_http_request_t *r,
+    ngx_int_t rc);
 static void ngx_http_registry_call_cleanup(void *data);
 static ngx_uint_t ngx_http_registry_call_freed(
     ngx_http_registry_call_ctx_t *ctx, const char *where);
@@ -381,7 +383,7 @@ ngx_http_registry_call_read(ngx_http_request_t *r)
             rc = ngx_http_read_unbuffered_request_body(r);
 
             if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-                ngx_http_finalize_request(r, rc);
+                ngx_http_registry_call_finalize(r, rc);
                 return;
             }
 
@@ -398,7 +400,7 @@ ngx_http_registry_call_read(ngx_http_request_t *r)
             rc = ngx_http_registry_call_send(ctx->call, NULL, 0, 1);
 
             if (rc == NGX_ERROR && ctx->call->content_length < 0) {
-                ngx_http_finalize_request(r, NGX_ERROR);
+                ngx_http_registry_call_finalize(r, NGX_ERROR);
             }
 
             return;
@@ -412,7 +414,7 @@ ngx_http_registry_call_read(ngx_http_request_t *r)
         b->pos = b->last;
 
         if (rc == NGX_ERROR) {
-            ngx_http_finalize_request(r, NGX_ERROR);
+            ngx_http_registry_call_finalize(r, NGX_ERROR);
             return;
         }
 
@@ -433,13 +435,13 @@ ngx_http_registry_call_write(ngx_http_request_t *r)
     if (r->connection->write->timedout
         || ngx_http_output_filter(r, NULL) == NGX_ERROR)
     {
-        ngx_http_finalize_request(r, NGX_ERROR);
+        ngx_http_registry_call_finalize(r, NGX_ERROR);
         return;
     }
 
     if (ctx->buf && ngx_buf_size(ctx->buf) > 0) {
         if (ngx_handle_write_event(r->connection->write, 0) != NGX_OK) {
-            ngx_http_finalize_request(r, NGX_ERROR);
+            ngx_http_registry_call_finalize(r, NGX_ERROR);
         }
 
         return;
@@ -449,6 +451,18 @@ ngx_http_registry_call_write(ngx_http_request_t *r)
         ctx->paused = 0;
         ngx_http_registry_call_resume(ctx->call);
     }
+}
+
+
+static void
+ngx_http_registry_call_finalize(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -477,7 +491,7 @@ ngx_http_registry_call_freed(ngx_http_registry_call_ctx_t *ctx,
     ngx_http_registry_call_free(ctx->call);
     ctx->call = NULL;
 
-    ngx_http_finalize_request(ctx->request,
+    ngx_http_registry_call_finalize(ctx->request,
                               ctx->request->header_sent
                               ? NGX_ERROR : NGX_HTTP_SERVICE_UNAVAILABLE);
 
@@ -534,7 +548,7 @@ ngx_http_registry_call_on_header(ngx_http_registry_call_t *call)
 failed:
 
     ngx_http_registry_call_cleanup(ctx);
-    ngx_http_finalize_request(r, NGX_ERROR);
+    ngx_http_registry_call_finalize(r, NGX_ERROR);
 
     return NGX_ERROR;
 }
@@ -589,7 +603,7 @@ ngx_http_registry_call_on_body(ngx_http_registry_call_t *call, u_char *data,
 failed:
 
     ngx_http_registry_call_cleanup(ctx);
-    ngx_http_finalize_request(r, NGX_ERROR);
+    ngx_http_registry_call_finalize(r, NGX_ERROR);
 
     return NGX_ERROR;
 }
@@ -638,7 +652,7 @@ ngx_http_registry_call_on_done(ngx_http_registry_call_t *call)
 
     ngx_http_registry_call_cleanup(ctx);
 
-    ngx_http_finalize_request(r, rc);
+    ngx_http_registry_call_finalize(r, rc);
 }
 
 

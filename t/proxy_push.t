@@ -1,0 +1,215 @@
+#!/usr/bin/perl
+
+# Pushing to a remote through the edge.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use Images;
+use Test::Nginx;
+use Test::Nginx::Origin;
+use Test::Nginx::Registry;
+use Test::Nginx::Token;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->has(qw/http/)
+	->write_file_expand('nginx.conf', <<'EOF');
+
+%%TEST_GLOBALS%%
+
+daemon off;
+user root;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    registry_cache edge { path %%TESTDIR%%/cache; }
+    registry_store local { path %%TESTDIR%%/local; }
+
+    registry_remote default { cache edge;  valid 1h;  allow_private on; }
+
+    registry_remote open.example { url http://127.0.0.1:8081; }
+
+    registry_remote token.example {
+        url          http://127.0.0.1:8082;
+        credentials  %%TESTDIR%%/token.cred;
+    }
+
+    server {
+        listen       127.0.0.1:8080;
+        server_name  reg.example;
+
+        location /v2/ {
+            registry local;
+            registry_proxy all;
+            registry_push proxy;
+        }
+
+        location /v2/open.example/closed/ {
+            registry_proxy all;
+            registry_push on;
+        }
+    }
+}
+
+EOF
+
+$t->write_file('token.cred', 'alice:wonder');
+
+my $open = Test::Nginx::Origin->new($t, port => 8081);
+my $token = Test::Nginx::Token->new($t, port => 8084,
+	users => { alice => { password => 'wonder',
+		allow => { '*' => 'pull,push' } } }, anonymous => undef);
+my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
+
+$t->run()->plan(48);
+
+###############################################################################
+
+for my $ns ('open.example', 'token.example') {
+	my $origin = $ns eq 'open.example' ? $open : $bearer;
+	my $layer = join('', map { chr(rand 256) } 1 .. 100000) x 50;
+
+	# as dockerd does, as containerd does, and at once
+
+	my $digest = patch($ns, 'team/app', $layer);
+	is(request(GET => "/v2/$ns/team/app/blobs/$digest")->body eq $layer, 1,
+		"$ns, patch, pulled");
+
+	put($ns, 'team/app', "put $ns");
+	is(request(GET => "/v2/$ns/team/app/blobs/" . sha256("put $ns"))->body,
+		"put $ns", "$ns, put, pulled");
+
+	my $r = request(POST => "/v2/$ns/team/app/blobs/uploads/?digest="
+		. sha256('once'), body => 'once');
+	is($r->status, 201, "$ns, post with body");
+	is($r->location, "/v2/$ns/team/app/blobs/" . sha256('once'),
+		"$ns, post with body, location");
+
+	# a manifest, and the tag is new at once
+
+	for my $version ('one', 'two') {
+		my $image = Images::image([ Images::blob("$ns $version") ]);
+		put($ns, 'team/app', $_->{content}) for @{$image->{blobs}};
+
+		$r = request(PUT => "/v2/$ns/team/app/manifests/latest",
+			body => $image->{content},
+			headers => { 'Content-Type' => $image->{type} });
+		is($r->status, 201, "$ns, manifest $version");
+		is($r->header('Docker-Content-Digest'), $image->{digest},
+			"$ns, manifest $version, digest");
+		is($r->location, "/v2/$ns/team/app/manifests/latest",
+			"$ns, manifest $version, location");
+
+		is(request(GET => "/v2/$ns/team/app/manifests/latest")->body,
+			$image->{content}, "$ns, pulled $version");
+	}
+}
+
+# names without a namespace at first
+
+my $s = request(POST => '/v2/x/blobs/uploads/?ns=open.example');
+is($s->status, 202, 'ns');
+like($s->location, qr!^/v2/open.example/x/blobs/uploads/[\w-]{36}\?_session=!,
+	'ns, location');
+is(request(PUT => $s->location . '&digest=' . sha256('ns'), body => 'ns')
+	->status, 201, 'ns, put');
+
+# where it stands, and giving up
+
+$s = request(POST => '/v2/open.example/x/blobs/uploads/');
+$s = request(PATCH => $s->location, body => 'abc');
+is($s->header('Range'), '0-2', 'range');
+is(request(GET => $s->location)->header('Range'), '0-2', 'status');
+is(request(DELETE => $s->location)->status, 204, 'cancel');
+is(brief(PATCH => $s->location, body => 'def'), '404 BLOB_UPLOAD_UNKNOWN',
+	'cancelled');
+
+# a session is of one repository, and made by nobody else
+
+$s = request(POST => '/v2/open.example/x/blobs/uploads/')->location;
+is(brief(PATCH => $s =~ s!/x/!/y/!r, body => 'a'),
+	'404 BLOB_UPLOAD_UNKNOWN', 'of another repository');
+is(brief(PATCH => $s =~ s/.$/x/r, body => 'a'), '404 BLOB_UPLOAD_UNKNOWN',
+	'tampered');
+is(brief(PATCH => $s =~ s/\?.*//r, body => 'a'), '404 BLOB_UPLOAD_UNKNOWN',
+	'without');
+
+# what the remote refuses
+
+is(brief(PUT => $s . '&digest=' . sha256('other'), body => 'a'),
+	'400 DIGEST_INVALID', 'wrong digest');
+
+$open->rule({ path => qr/bad429/, status => 429,
+	headers => { 'Retry-After' => 3 } });
+is(brief(POST => '/v2/open.example/bad429/blobs/uploads/'),
+	'429 TOOMANYREQUESTS', 'too many requests');
+$open->rule({ path => qr/bad500/, status => 500 });
+is(brief(POST => '/v2/open.example/bad500/blobs/uploads/'),
+	'502 UNAVAILABLE', 'failed');
+$open->rule({ path => qr/early.*_?/, method => 'PATCH', status => 400,
+	early => 1 });
+$s = request(POST => '/v2/open.example/early/blobs/uploads/')->location;
+is(request(PATCH => $s, body => 'x' x 3000000)->status, 400, 'early answer');
+$open->rule({ path => qr/elsewhere/, headers => {
+	Location => 'https://elsewhere.example/v2/x' } });
+is(brief(POST => '/v2/open.example/elsewhere/blobs/uploads/'),
+	'502 UNAVAILABLE', 'Location elsewhere');
+$open->clear();
+
+# hosted beside it, and a location without
+
+is(request(POST => '/v2/own/blobs/uploads/')->status, 202, 'hosted');
+is(brief(POST => '/v2/open.example/closed/x/blobs/uploads/'),
+	'405 UNSUPPORTED', 'not permitted');
+
+$open->stop();
+is(brief(POST => '/v2/open.example/x/blobs/uploads/'), '502 UNAVAILABLE',
+	'down');
+
+###############################################################################
+
+sub brief {
+	my $r = request(@_);
+	return join(' ', grep { defined } $r->status, $r->code);
+}
+
+sub patch {
+	my ($ns, $name, $bytes) = @_;
+	my $digest = sha256($bytes);
+
+	my $r = request(POST => "/v2/$ns/$name/blobs/uploads/");
+	is($r->status, 202, "$ns, post");
+	$r = request(PATCH => $r->location,
+		body => [ unpack('(a65536)*', $bytes) ]);
+	is($r->status, 202, "$ns, patch");
+	$r = request(PUT => $r->location . "&digest=$digest");
+	is($r->status, 201, "$ns, put");
+
+	return $digest;
+}
+
+sub put {
+	my ($ns, $name, $bytes) = @_;
+
+	my $r = request(POST => "/v2/$ns/$name/blobs/uploads/");
+
+	return request(PUT => $r->location . '&digest=' . sha256($bytes),
+		body => $bytes);
+}
+
+###############################################################################
