@@ -14,6 +14,7 @@
 
 #include "ngx_http_registry_cache.h"
 #include "ngx_http_registry_fill.h"
+#include "ngx_http_registry_flight.h"
 #include "ngx_http_registry_remote.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_wake.h"

@@ -110,6 +110,19 @@ ngx_int_t ngx_http_registry_fs_publish(ngx_http_registry_op_t *op,
 ngx_int_t ngx_http_registry_fs_put(ngx_http_registry_op_t *op,
     const char *path, const void *data, size_t len);
 
+/* a name that nobody else has, in that directory */
+
+ngx_int_t ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op,
+    const char *dir, ngx_http_registry_path_t *path);
+
+/*
+ * Makes a blob of what op->fd has open under that name, and links it, all
+ * durably.  NGX_DECLINED if the name is gone.
+ */
+
+ngx_int_t ngx_http_registry_fs_commit(ngx_http_registry_op_t *op,
+    const char *from);
+
 /* NGX_DECLINED for a link that is not there or holds no digest */
 
 ngx_int_t ngx_http_registry_fs_read_link(ngx_http_registry_op_t *op,
@@ -173,6 +186,14 @@ ngx_int_t ngx_http_registry_fs_upload_save(ngx_http_registry_op_t *op);
 ngx_int_t ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op);
 ngx_int_t ngx_http_registry_fs_upload_delete(ngx_http_registry_op_t *op);
 ngx_msec_t ngx_http_registry_fs_expire(ngx_http_registry_store_t *store);
+
+
+/* the operations of blobs that are being fetched */
+
+ngx_int_t ngx_http_registry_fs_temp_create(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_temp_follow(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_temp_publish(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_temp_discard(ngx_http_registry_op_t *op);
 
 
 /* the operations that list */

@@ -14,8 +14,6 @@
 #define NGX_HTTP_REGISTRY_FS_COPY  (1024 * 1024)
 
 
-static ngx_int_t ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op,
-    const char *dir, ngx_http_registry_path_t *path);
 static ngx_int_t ngx_http_registry_fs_temp(ngx_http_registry_op_t *op,
     const char *dir, ngx_http_registry_path_t *path, ngx_fd_t *fd);
 static ngx_int_t ngx_http_registry_fs_copy(ngx_http_registry_op_t *op,
@@ -304,6 +302,32 @@ ngx_http_registry_fs_put(ngx_http_registry_op_t *op, const char *path,
 
 
 ngx_int_t
+ngx_http_registry_fs_commit(ngx_http_registry_op_t *op, const char *from)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  to;
+
+    if (fsync(op->fd) == -1) {
+        return ngx_http_registry_fs_failed(op, "fsync()", from);
+    }
+
+    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_BLOB,
+                              ngx_http_registry_fs_digest3(&op->digest));
+
+    rc = ngx_http_registry_fs_publish(op, from, to.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_LAYER,
+                              op->name,
+                              ngx_http_registry_fs_digest(&op->digest));
+
+    return ngx_http_registry_fs_put_link(op, to.data, &op->digest);
+}
+
+
+ngx_int_t
 ngx_http_registry_fs_read_link(ngx_http_registry_op_t *op, const char *path,
     registry_digest_t *digest)
 {
@@ -415,7 +439,7 @@ ngx_http_registry_fs_remove(const char *path, const struct stat *sb, int type,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op, const char *dir,
     ngx_http_registry_path_t *path)
 {

@@ -300,7 +300,7 @@ ngx_int_t
 ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op)
 {
     ngx_int_t                 rc;
-    ngx_http_registry_path_t  path, to;
+    ngx_http_registry_path_t  path;
 
     ngx_http_registry_fs_upload_path(op, &path, "data");
 
@@ -309,23 +309,7 @@ ngx_http_registry_fs_upload_commit(ngx_http_registry_op_t *op)
         return rc;
     }
 
-    if (fsync(op->fd) == -1) {
-        return ngx_http_registry_fs_failed(op, "fsync()", path.data);
-    }
-
-    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
-
-    rc = ngx_http_registry_fs_publish(op, path.data, to.data);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_LAYER,
-                              op->name,
-                              ngx_http_registry_fs_digest(&op->digest));
-
-    rc = ngx_http_registry_fs_put_link(op, to.data, &op->digest);
+    rc = ngx_http_registry_fs_commit(op, path.data);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -571,9 +555,13 @@ ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
         return;
     }
 
-    /* a session that is locked is in use, however slowly */
+    /* what is locked is in use, however slowly */
 
     fd = open(data.data, O_RDONLY|O_CLOEXEC);
+
+    if (fd == NGX_INVALID_FILE) {
+        fd = open(entry.data, O_RDONLY|O_CLOEXEC);
+    }
 
     if (fd != NGX_INVALID_FILE && flock(fd, LOCK_EX|LOCK_NB) == -1) {
         (void) close(fd);

@@ -1032,10 +1032,13 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_registry_module);
 
-    if (mcf->shm_zone
-        && ngx_http_registry_wake_init_process(&mcf->zone, cycle) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (mcf->shm_zone) {
+
+        if (ngx_http_registry_wake_init_process(&mcf->zone, cycle) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_registry_flight_init_process(&mcf->zone);
     }
 
     store = mcf->stores.elts;

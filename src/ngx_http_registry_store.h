@@ -23,14 +23,32 @@
 
 
 typedef enum {
-    /* name, digest; out: of, and fd unless the file is file_pool's */
+    /*
+     * name, digest; out: of, and fd unless the file is file_pool's.  With
+     * "any" it need not be the repository's; out: linked, if it is.
+     */
     NGX_HTTP_REGISTRY_OP_BLOB_OPEN = 0,
 
     /* name, digest */
     NGX_HTTP_REGISTRY_OP_BLOB_DELETE,
 
-    /* name, from, digest: links what "from" links */
+    /* name, from, digest: links what "from" links, or any does, if NULL */
     NGX_HTTP_REGISTRY_OP_BLOB_MOUNT,
+
+    /* out: fd, temp: a file to fetch a blob into, with a lock */
+    NGX_HTTP_REGISTRY_OP_TEMP_CREATE,
+
+    /*
+     * temp, digest; out: fd, to read, also if it is a blob by now, or, with
+     * "exclusive", to write on, with its lock
+     */
+    NGX_HTTP_REGISTRY_OP_TEMP_FOLLOW,
+
+    /* name, temp, fd, digest: makes a blob of it and links that */
+    NGX_HTTP_REGISTRY_OP_TEMP_PUBLISH,
+
+    /* fd, and temp unless it is empty: closes the one, removes the other */
+    NGX_HTTP_REGISTRY_OP_TEMP_DISCARD,
 
     /* name, upload, hash: a new session */
     NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE,
@@ -137,6 +155,7 @@ struct ngx_http_registry_op_s {
     char                        *last;
     char                        *artifact_type;
     char                         upload[REGISTRY_UPLOAD_ID_LEN + 1];
+    char                         temp[REGISTRY_UPLOAD_ID_LEN + 2];
     registry_digest_t            digest;
     registry_hash_t              hash;
     ngx_uint_t                   limit;
@@ -169,6 +188,8 @@ struct ngx_http_registry_op_s {
 
     ngx_fd_t                     fd;        /* taken: NGX_INVALID_FILE */
 
+    unsigned                     any:1;
+    unsigned                     linked:1;
     unsigned                     exclusive:1;
     unsigned                     threaded:1; /* runs in a thread: may be slow */
 };
@@ -207,6 +228,10 @@ struct ngx_http_registry_store_s {
     unsigned                            network:1;
 
     ngx_http_registry_evict_t          *evict;  /* of a cache; else NULL */
+
+    /* of copies, in this process; 0: never */
+    ngx_msec_t                          full;   /* it took no more */
+    ngx_msec_t                          logged; /* and that was said */
 
     ngx_msec_t                          due;    /* expire(): the next round */
 

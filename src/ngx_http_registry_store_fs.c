@@ -74,6 +74,14 @@ static const struct {
         { ngx_http_registry_fs_blob_delete, 1 },
     [NGX_HTTP_REGISTRY_OP_BLOB_MOUNT] =
         { ngx_http_registry_fs_blob_mount, 1 },
+    [NGX_HTTP_REGISTRY_OP_TEMP_CREATE] =
+        { ngx_http_registry_fs_temp_create, 0 },
+    [NGX_HTTP_REGISTRY_OP_TEMP_FOLLOW] =
+        { ngx_http_registry_fs_temp_follow, 0 },
+    [NGX_HTTP_REGISTRY_OP_TEMP_PUBLISH] =
+        { ngx_http_registry_fs_temp_publish, 1 },
+    [NGX_HTTP_REGISTRY_OP_TEMP_DISCARD] =
+        { ngx_http_registry_fs_temp_discard, 1 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE] =
         { ngx_http_registry_fs_upload_create, 1 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_OPEN] =
@@ -204,9 +212,12 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
     ngx_http_registry_path_t  path;
 
     rc = ngx_http_registry_fs_linked(op, op->name, &op->digest);
-    if (rc != NGX_OK) {
+
+    if (rc != NGX_OK && !(rc == NGX_DECLINED && op->any)) {
         return rc;
     }
+
+    op->linked = (rc == NGX_OK);
 
     ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
                               ngx_http_registry_fs_digest3(&op->digest));
@@ -274,9 +285,11 @@ ngx_http_registry_fs_blob_mount(ngx_http_registry_op_t *op)
     ngx_int_t                 rc;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_linked(op, op->from, &op->digest);
-    if (rc != NGX_OK) {
-        return rc;
+    if (op->from) {
+        rc = ngx_http_registry_fs_linked(op, op->from, &op->digest);
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
     ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,

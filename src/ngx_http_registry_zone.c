@@ -5,6 +5,7 @@
  */
 
 
+#include "ngx_http_registry_flight.h"
 #include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
 
@@ -29,7 +30,8 @@ static ngx_int_t ngx_http_registry_zone_cmp(ngx_http_registry_entry_t *one,
 static const ngx_http_registry_zone_part_t *const
     ngx_http_registry_zone_parts[NGX_HTTP_REGISTRY_ZONE_PARTS] =
 {
-    [NGX_HTTP_REGISTRY_ZONE_WAKE] = &ngx_http_registry_wake_part
+    [NGX_HTTP_REGISTRY_ZONE_WAKE] = &ngx_http_registry_wake_part,
+    [NGX_HTTP_REGISTRY_ZONE_FLIGHT] = &ngx_http_registry_flight_part
 };
 
 

@@ -69,6 +69,7 @@ typedef struct {
 
 typedef enum {
     NGX_HTTP_REGISTRY_ZONE_WAKE = 0,
+    NGX_HTTP_REGISTRY_ZONE_FLIGHT,
     NGX_HTTP_REGISTRY_ZONE_PARTS
 } ngx_http_registry_zone_part_e;
 
