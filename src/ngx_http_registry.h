@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_count.h"
 #include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_flight.h"
 #include "ngx_http_registry_remote.h"
@@ -46,6 +47,12 @@
 #define NGX_HTTP_REGISTRY_REFERENCES_ON      2
 
 
+/* registry_status */
+
+#define NGX_HTTP_REGISTRY_STATUS_JSON        0
+#define NGX_HTTP_REGISTRY_STATUS_PROMETHEUS  1
+
+
 /* to what is hosted, and to remotes too */
 
 #define NGX_HTTP_REGISTRY_PUSH_OFF           0
@@ -61,6 +68,8 @@ typedef struct {
     ngx_array_t                        remotes;   /* of remote pointers */
     ngx_http_registry_remote_t        *remote_default;
     ngx_array_t                        locations; /* of core location confs */
+    ngx_http_registry_counters_t      *counters;  /* of what is hosted */
+    ngx_uint_t                         status;    /* is shown somewhere */
 } ngx_http_registry_main_conf_t;
 
 
@@ -88,6 +97,7 @@ typedef struct {
     ngx_flag_t                         catalog;
     ngx_uint_t                         references;
     off_t                              max_blob_size;
+    ngx_uint_t                         status_format;
 } ngx_http_registry_loc_conf_t;
 
 
@@ -154,6 +164,8 @@ struct ngx_http_registry_ctx_s {
     ngx_str_t                          reference;
     const ngx_http_registry_method_t  *method;    /* NULL: none fits */
     registry_error_e                   route_error;
+
+    const ngx_http_registry_method_t  *active;    /* counted as in hand */
 
     ngx_http_registry_step_pt          step;
     ngx_int_t                          rc;
@@ -314,6 +326,17 @@ void ngx_http_registry_detail(ngx_http_registry_ctx_t *ctx,
 
 ngx_int_t ngx_http_registry_filter_init(ngx_conf_t *cf);
 
+/* 1 if a registry answers the request, or would, had it not failed early */
+
+ngx_uint_t ngx_http_registry_ours(ngx_http_request_t *r);
+
+
+/* status.c: the directive, and what is counted when requests end */
+
+char *ngx_http_registry_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_registry_status_init(ngx_conf_t *cf);
+
 
 /*
  * namespace.c: the URI that says which registry a request means by its first
@@ -398,6 +421,11 @@ ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
  */
 
 void ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc);
+
+/* where the request counts: its namespace's counters */
+
+ngx_http_registry_counters_t *ngx_http_registry_counters(
+    ngx_http_registry_ctx_t *ctx);
 
 /* sets $registry_cache, and counts */
 

@@ -98,6 +98,13 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_registry_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("registry_push"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_enum_slot,
@@ -261,7 +268,8 @@ ngx_http_registry_postconfiguration(ngx_conf_t *cf)
 
     if (ngx_http_registry_manager_init(cf, mcf) != NGX_OK
         || ngx_http_registry_remotes_start(cf, mcf) != NGX_OK
-        || ngx_http_registry_namespace_init(cf) != NGX_OK)
+        || ngx_http_registry_namespace_init(cf) != NGX_OK
+        || ngx_http_registry_status_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -304,7 +312,7 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_registry_main_conf_t  *mcf = conf;
 
-    ngx_str_t                    name;
+    ngx_str_t                    name, hosted;
     ngx_uint_t                   i;
     ngx_http_registry_store_t  **store;
 
@@ -325,8 +333,18 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (mcf->locations.nelts == 0) {
+    if (mcf->locations.nelts == 0 && !mcf->status) {
         return NGX_CONF_OK;
+    }
+
+    ngx_str_null(&hosted);
+
+    if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &hosted,
+                                    NGX_HTTP_REGISTRY_COUNT_HOSTED,
+                                    &mcf->counters)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     ngx_conf_init_size_value(mcf->zone_size, NGX_HTTP_REGISTRY_ZONE_SIZE);
@@ -423,6 +441,7 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
     rlcf->max_blob_size = NGX_CONF_UNSET;
+    rlcf->status_format = NGX_CONF_UNSET_UINT;
 
     return rlcf;
 }
@@ -459,6 +478,8 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->references, prev->references,
                               NGX_HTTP_REGISTRY_REFERENCES_ON);
     ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
+    ngx_conf_merge_uint_value(conf->status_format, prev->status_format,
+                              NGX_HTTP_REGISTRY_STATUS_JSON);
 
     rv = ngx_http_registry_merge_proxy(cf, prev, conf);
     if (rv != NGX_CONF_OK) {
@@ -1039,6 +1060,7 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
         }
 
         ngx_http_registry_flight_init_process(&mcf->zone);
+        ngx_http_registry_count_init_process(&mcf->zone);
     }
 
     store = mcf->stores.elts;

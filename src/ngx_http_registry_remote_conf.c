@@ -700,6 +700,14 @@ ngx_http_registry_remote_complete(ngx_conf_t *cf,
 
     remote->zone = &mcf->zone;
 
+    if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &remote->name,
+                                    NGX_HTTP_REGISTRY_COUNT_MAX,
+                                    &remote->counters)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (client->tp == NULL) {
         client->tp = ngx_thread_pool_add(cf, NULL);
         if (client->tp == NULL) {

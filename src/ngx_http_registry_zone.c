@@ -5,6 +5,7 @@
  */
 
 
+#include "ngx_http_registry_count.h"
 #include "ngx_http_registry_flight.h"
 #include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
@@ -31,7 +32,8 @@ static const ngx_http_registry_zone_part_t *const
     ngx_http_registry_zone_parts[NGX_HTTP_REGISTRY_ZONE_PARTS] =
 {
     [NGX_HTTP_REGISTRY_ZONE_WAKE] = &ngx_http_registry_wake_part,
-    [NGX_HTTP_REGISTRY_ZONE_FLIGHT] = &ngx_http_registry_flight_part
+    [NGX_HTTP_REGISTRY_ZONE_FLIGHT] = &ngx_http_registry_flight_part,
+    [NGX_HTTP_REGISTRY_ZONE_COUNT] = &ngx_http_registry_count_part
 };
 
 
@@ -194,6 +196,7 @@ ngx_http_registry_zone_put(ngx_http_registry_zone_t *zone, ngx_str_t *key,
 
     ngx_rbtree_insert(&zone->sh->rbtree, &entry->node);
     ngx_queue_insert_head(&zone->sh->queue, &entry->queue);
+    zone->sh->entries++;
 
     if (ngx_http_registry_zone_body(zone, entry, body) != NGX_OK) {
         ngx_http_registry_zone_delete(zone, entry);
@@ -254,6 +257,7 @@ ngx_http_registry_zone_delete(ngx_http_registry_zone_t *zone,
 
     ngx_rbtree_delete(&zone->sh->rbtree, &entry->node);
     ngx_queue_remove(&entry->queue);
+    zone->sh->entries--;
     ngx_slab_free_locked(zone->shpool, entry);
 }
 
@@ -272,6 +276,23 @@ ngx_http_registry_zone_copy(ngx_http_registry_entry_t *entry, u_char *to)
         to = ngx_cpymem(to, chunk->data, n);
         left -= n;
     }
+}
+
+
+void *
+ngx_http_registry_zone_reserve(ngx_http_registry_zone_t *zone, size_t size)
+{
+    void  *p;
+
+    do {
+        p = ngx_http_registry_zone_alloc(zone, size, NULL);
+    } while (p == NULL && !ngx_queue_empty(&zone->sh->queue));
+
+    if (p) {
+        ngx_memzero(p, size);
+    }
+
+    return p;
 }
 
 
@@ -302,7 +323,7 @@ ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone, size_t size,
         }
 
         ngx_http_registry_zone_delete(zone, entry);
-        ngx_http_registry_count(zone, NGX_HTTP_REGISTRY_COUNT_EVICTED);
+        zone->sh->evicted++;
     }
 }
 

@@ -58,6 +58,19 @@ static void registry_metrics_write(registry_metrics_text_t *t,
 
 
 size_t
+registry_metrics_width(const registry_metric_t *metrics)
+{
+    size_t  n;
+
+    for (n = 0; metrics->key != NULL; metrics++) {
+        n += registry_metrics_columns(metrics);
+    }
+
+    return n;
+}
+
+
+size_t
 registry_metrics_json(const registry_metrics_t *tables, size_t n, char *buf,
     size_t size)
 {

@@ -60,6 +60,10 @@ typedef struct {
 } registry_metrics_t;
 
 
+/* how many values a row has */
+
+size_t registry_metrics_width(const registry_metric_t *metrics);
+
 /*
  * An object with a member for each table (RFC 8259), and Prometheus's text
  * format, version 0.0.4; bytes of labels that are not UTF-8 are replaced.
