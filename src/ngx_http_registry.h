@@ -14,6 +14,7 @@
 
 #include "ngx_http_registry_cache.h"
 #include "ngx_http_registry_count.h"
+#include "ngx_http_registry_fetch.h"
 #include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_flight.h"
 #include "ngx_http_registry_remote.h"
@@ -67,6 +68,7 @@ typedef struct {
     ngx_array_t                        stores;    /* of store pointers */
     ngx_array_t                        remotes;   /* of remote pointers */
     ngx_http_registry_remote_t        *remote_default;
+    ngx_http_registry_memcached_t     *memcached;
     ngx_array_t                        locations; /* of core location confs */
     ngx_http_registry_counters_t      *counters;  /* of what is hosted */
     ngx_uint_t                         status;    /* is shown somewhere */
@@ -101,7 +103,8 @@ typedef struct {
 } ngx_http_registry_loc_conf_t;
 
 
-typedef struct ngx_http_registry_ctx_s  ngx_http_registry_ctx_t;
+typedef struct ngx_http_registry_ctx_s     ngx_http_registry_ctx_t;
+typedef struct ngx_http_registry_follow_s  ngx_http_registry_follow_t;
 
 /*
  * A step does a piece of a request and says what is next: NGX_OK, go on with
@@ -190,6 +193,7 @@ struct ngx_http_registry_ctx_s {
     off_t                              body_size; /* read so far */
     u_char                            *file_buf;  /* of a body in a file */
 
+    ngx_uint_t                         generation;  /* of a blob's link */
     ngx_http_registry_manifest_t       manifest;
     ngx_http_registry_upload_t         upload;
     ngx_str_t                          pushed;    /* a manifest */
@@ -208,8 +212,12 @@ struct ngx_http_registry_ctx_s {
     ngx_http_registry_call_error_e     verdict_error;
     ngx_str_t                          retry_after;
 
+    /* a blob that is sent while it is fetched */
+    ngx_http_registry_follow_t        *follow;
+
     unsigned                           running:1;
     unsigned                           body_ready:1;
+    unsigned                           linked:1;  /* known in memory */
     unsigned                           replaced:1;  /* the body is ours */
     unsigned                           passed:1;    /* a remote's, error or
                                                        not */
@@ -493,6 +501,27 @@ ngx_int_t ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx,
 ngx_http_registry_ask_t *ngx_http_registry_pass_ask(
     ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
     ngx_http_registry_step_pt check);
+
+
+/*
+ * follow.c: a blob of ctx->remote that its store does not have: it is fetched
+ * and sent at the same time.  The step "found" is to ask the store again;
+ * "pass" gets what is asked for from the remote, without a copy.
+ */
+
+ngx_int_t ngx_http_registry_follow(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt found, ngx_http_registry_step_pt pass);
+
+
+/*
+ * send.c: sends what there is, and with NULL what was left over.  NGX_OK: the
+ * client has it all; NGX_AGAIN: ctx->step runs when it has taken more, if
+ * ngx_http_registry_writer() is the request's write_event_handler.
+ */
+
+ngx_int_t ngx_http_registry_send(ngx_http_registry_ctx_t *ctx,
+    ngx_chain_t *out);
+void ngx_http_registry_writer(ngx_http_request_t *r);
 
 
 /* verdict.c: goes on with the step if the client may have what it wants */

@@ -1,7 +1,7 @@
 
 /*
- * Manifests and tags in the shared zone.  Keys: the store, one byte for what
- * it is, the repository, a zero, and the tag or digest.
+ * Manifests, tags and links in the shared zone.  Keys: the store, one byte
+ * for what it is, the repository, a zero, and the tag or digest.
  */
 
 
@@ -11,6 +11,7 @@
 #define NGX_HTTP_REGISTRY_CACHE_TAG       't'
 #define NGX_HTTP_REGISTRY_CACHE_MANIFEST  'm'
 #define NGX_HTTP_REGISTRY_CACHE_BLOB      'b'
+#define NGX_HTTP_REGISTRY_CACHE_LINK      'l'
 #define NGX_HTTP_REGISTRY_CACHE_ABSENT    'n'
 
 
@@ -40,8 +41,8 @@ static void ngx_http_registry_cache_manifest_key(ngx_http_registry_key_t *key,
 static ngx_int_t ngx_http_registry_cache_find(ngx_http_registry_manifest_t *m,
     ngx_http_registry_key_t *key, ngx_http_registry_entry_t **tag,
     ngx_http_registry_entry_t **entry);
-static void ngx_http_registry_cache_remove(ngx_http_registry_manifest_t *m,
-    ngx_uint_t changed);
+static void ngx_http_registry_cache_remove(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_key_t *key, ngx_uint_t changed);
 static ngx_int_t ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
     ngx_http_registry_entry_t *entry, ngx_pool_t *pool);
 static void ngx_http_registry_cache_present(ngx_http_registry_manifest_t *m);
@@ -167,9 +168,10 @@ ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
 void
 ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
 {
-    ngx_str_t                  value;
-    ngx_http_registry_key_t    key, mkey;
-    ngx_http_registry_zone_t  *zone;
+    ngx_str_t                   value;
+    ngx_http_registry_key_t     key, mkey;
+    ngx_http_registry_zone_t   *zone;
+    ngx_http_registry_entry_t  *entry;
 
     if (m->body.len > NGX_HTTP_REGISTRY_CACHE_BODY) {
         return;
@@ -195,9 +197,12 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
             value.data = (u_char *) m->digest.text;
             value.len = m->digest.len;
 
-            (void) ngx_http_registry_zone_put(zone, &key.text, key.hash,
-                                              &value,
-                                              &ngx_http_registry_nothing);
+            entry = ngx_http_registry_zone_put(zone, &key.text, key.hash,
+                                               &value,
+                                               &ngx_http_registry_nothing);
+            if (entry) {
+                entry->checked -= m->age;
+            }
         }
     }
 
@@ -240,42 +245,115 @@ ngx_http_registry_cache_confirm(ngx_http_registry_manifest_t *m)
 void
 ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m)
 {
-    ngx_http_registry_cache_remove(m, 1);
+    ngx_http_registry_key_t  key;
+
+    ngx_http_registry_cache_manifest_key(&key, m);
+    ngx_http_registry_cache_remove(m->zone, &key, 1);
 }
 
 
 void
 ngx_http_registry_cache_drop(ngx_http_registry_manifest_t *m)
 {
-    ngx_http_registry_cache_remove(m, 0);
+    ngx_http_registry_key_t  key;
+
+    ngx_http_registry_cache_manifest_key(&key, m);
+    ngx_http_registry_cache_remove(m->zone, &key, 0);
 }
 
 
 static void
-ngx_http_registry_cache_remove(ngx_http_registry_manifest_t *m,
-    ngx_uint_t changed)
+ngx_http_registry_cache_remove(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_key_t *key, ngx_uint_t changed)
 {
-    ngx_http_registry_key_t     key;
-    ngx_http_registry_zone_t   *zone;
     ngx_http_registry_entry_t  *entry;
-
-    zone = m->zone;
-
-    ngx_http_registry_cache_manifest_key(&key, m);
 
     ngx_http_registry_zone_lock(zone);
 
     if (changed) {
-        ngx_http_registry_zone_changed(zone, key.name);
+        ngx_http_registry_zone_changed(zone, key->name);
     }
 
-    entry = ngx_http_registry_zone_find(zone, &key.text, key.hash);
+    entry = ngx_http_registry_zone_find(zone, &key->text, key->hash);
 
     if (entry) {
         ngx_http_registry_zone_delete(zone, entry);
     }
 
     ngx_http_registry_zone_unlock(zone);
+}
+
+
+ngx_int_t
+ngx_http_registry_cache_linked(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest, ngx_uint_t *generation)
+{
+    ngx_int_t                   rc;
+    ngx_http_registry_key_t     key;
+    ngx_http_registry_entry_t  *entry;
+
+    ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_LINK,
+                                name, digest->text, digest->len);
+
+    rc = NGX_DECLINED;
+
+    ngx_http_registry_zone_lock(zone);
+
+    *generation = ngx_http_registry_zone_generation(zone, key.name);
+
+    entry = ngx_http_registry_zone_find(zone, &key.text, key.hash);
+
+    if (entry
+        && ngx_http_registry_cache_age(entry)
+           < (ngx_msec_int_t) store->tag_valid)
+    {
+        ngx_http_registry_zone_touch(zone, entry);
+        rc = NGX_OK;
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+
+    return rc;
+}
+
+
+void
+ngx_http_registry_cache_link(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest, ngx_uint_t generation)
+{
+    ngx_http_registry_key_t  key;
+
+    if (store->tag_valid == 0) {
+        return;
+    }
+
+    ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_LINK,
+                                name, digest->text, digest->len);
+
+    ngx_http_registry_zone_lock(zone);
+
+    if (generation == ngx_http_registry_zone_generation(zone, key.name)) {
+        (void) ngx_http_registry_zone_put(zone, &key.text, key.hash,
+                                          &ngx_http_registry_nothing,
+                                          &ngx_http_registry_nothing);
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+}
+
+
+void
+ngx_http_registry_cache_unlink(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest)
+{
+    ngx_http_registry_key_t  key;
+
+    ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_LINK,
+                                name, digest->text, digest->len);
+    ngx_http_registry_cache_remove(zone, &key, 1);
 }
 
 

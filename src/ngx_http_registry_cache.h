@@ -1,8 +1,9 @@
 
 /*
  * The cache of manifests in front of the stores.  A tag is believed for its
- * store's tag_valid and then looked up again; so is a manifest, since another
- * program may delete it from the same store.
+ * store's tag_valid and then looked up again; so is a manifest, and the link
+ * of a repository to a blob, since another program may delete them from the
+ * same store.
  */
 
 
@@ -45,7 +46,10 @@ typedef struct {
 ngx_int_t ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
     ngx_pool_t *pool);
 
-/* what was read from the store, unless it was written meanwhile */
+/*
+ * What was read from the store, unless it was written meanwhile; a tag that
+ * was known to be true as long ago as "age" says.
+ */
 
 void ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m);
 
@@ -73,6 +77,28 @@ void ngx_http_registry_cache_absent(ngx_http_registry_manifest_t *m);
 
 ngx_uint_t ngx_http_registry_cache_is_absent(ngx_http_registry_manifest_t *m,
     ngx_msec_t valid);
+
+
+/*
+ * Links: that a repository has a blob.  NGX_OK if it is known to, else
+ * NGX_DECLINED, and "generation" is what _link() wants.
+ */
+
+ngx_int_t ngx_http_registry_cache_linked(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest, ngx_uint_t *generation);
+
+/* the store was seen to have the link, unless it was deleted meanwhile */
+
+void ngx_http_registry_cache_link(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest, ngx_uint_t generation);
+
+/* the link is about to be deleted, or was */
+
+void ngx_http_registry_cache_unlink(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest);
 
 
 /* Anonymous mounts: which repository was last seen to have a blob. */

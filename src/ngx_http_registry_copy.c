@@ -79,8 +79,6 @@ static ngx_int_t ngx_http_registry_copy_on_header(
     ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_copy_header(ngx_http_registry_copy_t *copy,
     registry_http_response_t *response);
-static ngx_int_t ngx_http_registry_copy_accept(ngx_http_registry_copy_t *copy,
-    registry_http_response_t *response, off_t *size);
 static void ngx_http_registry_copy_created(void *data);
 static ngx_int_t ngx_http_registry_copy_on_body(ngx_http_registry_ask_t *ask,
     u_char *data, size_t len);
@@ -320,14 +318,8 @@ ngx_http_registry_copy_take(ngx_http_registry_copy_t *copy, ngx_uint_t join)
 
 
 void
-ngx_http_registry_copy_leave(ngx_http_registry_copy_t *copy,
-    ngx_http_registry_copy_wait_t *wait)
+ngx_http_registry_copy_leave(ngx_http_registry_copy_t *copy)
 {
-    if (wait->waiting) {
-        ngx_queue_remove(&wait->queue);
-        wait->waiting = 0;
-    }
-
     copy->busy++;
     copy->users--;
 
@@ -1027,44 +1019,24 @@ ngx_http_registry_copy_header(ngx_http_registry_copy_t *copy,
     registry_http_response_t *response)
 {
     off_t                         size;
-    int64_t                       seconds;
     ngx_http_registry_op_t       *op;
-    const registry_str_t         *value;
     ngx_http_registry_failure_t   failure;
 
-    if (response->status != NGX_HTTP_OK
-        && response->status != NGX_HTTP_PARTIAL_CONTENT)
+    size = copy->answered ? copy->size : -1;
+
+    if (ngx_http_registry_blob_answer(response, copy->hash.length, -1, &size,
+                                      &copy->skip, &failure)
+        != NGX_OK)
     {
-        ngx_memzero(&failure, sizeof(ngx_http_registry_failure_t));
-        failure.status = response->status;
-
-        value = registry_http_field(response, "retry-after");
-
-        if (value && registry_retry_after(*value, ngx_time(), &seconds)
-                     == REGISTRY_OK)
-        {
-            failure.retry_after = (time_t) seconds;
-        }
-
         ngx_http_registry_copy_broken(copy, &failure, "it was refused");
         return;
     }
 
-    if (ngx_http_registry_copy_accept(copy, response, &size) != NGX_OK) {
-        ngx_memzero(&failure, sizeof(ngx_http_registry_failure_t));
-        failure.error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
-
-        ngx_http_registry_copy_broken(copy, &failure,
-                                      "what came was not the rest of it");
+    if (copy->answered) {
         return;
     }
 
     copy->answered = 1;
-
-    if (copy->flight.state != NGX_HTTP_REGISTRY_FLIGHT_STARTING) {
-        return;
-    }
-
     copy->size = size;
 
     op = ngx_http_registry_copy_op(copy, NGX_HTTP_REGISTRY_OP_TEMP_CREATE);
@@ -1074,50 +1046,6 @@ ngx_http_registry_copy_header(ngx_http_registry_copy_t *copy,
     }
 
     ngx_http_registry_copy_run(copy, op, ngx_http_registry_copy_created);
-}
-
-
-/*
- * NGX_OK if this is the blob from the byte on that was asked for, or the
- * whole of it, whose beginning is passed over.
- */
-
-static ngx_int_t
-ngx_http_registry_copy_accept(ngx_http_registry_copy_t *copy,
-    registry_http_response_t *response, off_t *size)
-{
-    off_t                  at;
-    int64_t                first, last, all;
-    const registry_str_t  *range;
-
-    at = copy->hash.length;
-    *size = response->content_length;
-
-    if (response->status == NGX_HTTP_PARTIAL_CONTENT) {
-        range = registry_http_field(response, "content-range");
-
-        if (at == 0 || range == NULL
-            || registry_content_range_answer_parse(*range, &first, &last,
-                                                   &all)
-               != REGISTRY_OK
-            || first != at || (all != -1 && last != all - 1))
-        {
-            return NGX_DECLINED;
-        }
-
-        *size = all;
-
-    } else {
-        copy->skip = at;
-    }
-
-    if (copy->answered && copy->size != -1 && *size != -1
-        && *size != copy->size)
-    {
-        return NGX_DECLINED;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -1755,4 +1683,77 @@ failed:
     ngx_http_registry_ask_free(ask);
 
     return NULL;
+}
+
+
+ngx_int_t
+ngx_http_registry_blob_answer(registry_http_response_t *response, off_t first,
+    off_t last, off_t *size, off_t *skip,
+    ngx_http_registry_failure_t *failure)
+{
+    int64_t                from, to, all;
+    const registry_str_t  *field;
+
+    ngx_memzero(failure, sizeof(ngx_http_registry_failure_t));
+
+    *skip = 0;
+    all = response->content_length;
+
+    switch (response->status) {
+
+    case NGX_HTTP_OK:
+        *skip = first;
+        break;
+
+    case NGX_HTTP_PARTIAL_CONTENT:
+        field = registry_http_field(response, "content-range");
+
+        if (field == NULL
+            || registry_content_range_answer_parse(*field, &from, &to, &all)
+               != REGISTRY_OK
+            || from != first
+            || (last != -1 ? to != last : (all != -1 && to != all - 1)))
+        {
+            failure->error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
+            return NGX_DECLINED;
+        }
+
+        break;
+
+    default:
+        ngx_http_registry_blob_refused(response, failure);
+        return NGX_DECLINED;
+    }
+
+    if (*size != -1 && all != -1 && all != *size) {
+        failure->error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
+        return NGX_DECLINED;
+    }
+
+    if (*size == -1) {
+        *size = all;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_registry_blob_refused(registry_http_response_t *response,
+    ngx_http_registry_failure_t *failure)
+{
+    int64_t                seconds;
+    const registry_str_t  *field;
+
+    ngx_memzero(failure, sizeof(ngx_http_registry_failure_t));
+
+    failure->status = response->status;
+
+    field = registry_http_field(response, "retry-after");
+
+    if (field && registry_retry_after(*field, ngx_time(), &seconds)
+                 == REGISTRY_OK)
+    {
+        failure->retry_after = (time_t) seconds;
+    }
 }

@@ -90,8 +90,7 @@ ngx_int_t ngx_http_registry_copy_join(ngx_http_registry_blob_t *blob,
     ngx_uint_t join, ngx_http_registry_copy_t **copy);
 
 /* once for each _join(); the copy goes on being made */
-void ngx_http_registry_copy_leave(ngx_http_registry_copy_t *copy,
-    ngx_http_registry_copy_wait_t *wait);
+void ngx_http_registry_copy_leave(ngx_http_registry_copy_t *copy);
 
 /*
  * NGX_OK: it is not as it was when this was asked before.  NGX_AGAIN: the
@@ -112,10 +111,27 @@ void ngx_http_registry_copy_vouch(ngx_http_registry_copy_t *copy,
     ngx_http_registry_blob_t *blob);
 
 
-/* a request for the blob, or NULL if memory is short; a range from "first" */
+/*
+ * A request for the blob, from byte "first" to byte "last", or with -1 to the
+ * end; NULL if memory is short.
+ */
 ngx_http_registry_ask_t *ngx_http_registry_blob_ask(
     ngx_http_registry_blob_t *blob, const char *method, off_t first,
     off_t last);
+
+/*
+ * NGX_OK if that is what its answer has, or else *skip bytes before it; *size
+ * is the size of the blob, -1 if it is not known, and must not change.
+ * NGX_DECLINED with why not.
+ */
+ngx_int_t ngx_http_registry_blob_answer(registry_http_response_t *response,
+    off_t first, off_t last, off_t *size, off_t *skip,
+    ngx_http_registry_failure_t *failure);
+
+
+/* what an answer that is not the blob says */
+void ngx_http_registry_blob_refused(registry_http_response_t *response,
+    ngx_http_registry_failure_t *failure);
 
 
 #endif /* NGX_HTTP_REGISTRY_COPY_H */

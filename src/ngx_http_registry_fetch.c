@@ -10,6 +10,7 @@
 #include "ngx_http_registry_fetch.h"
 
 
+static void ngx_http_registry_fetch_deaf(ngx_http_registry_fetch_t *fetch);
 static void ngx_http_registry_fetch_leave(ngx_http_registry_fetch_t *fetch);
 static ngx_uint_t ngx_http_registry_fetch_update(
     ngx_http_registry_fetch_t *fetch);
@@ -28,8 +29,8 @@ static ngx_int_t ngx_http_registry_fetch_on_body(
 static void ngx_http_registry_fetch_on_done(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_fetch_link(ngx_http_registry_fetch_t *fetch);
 static void ngx_http_registry_fetch_linked(void *data);
-static void ngx_http_registry_fetch_refused(ngx_http_registry_fetch_t *fetch,
-    ngx_uint_t status, ngx_uint_t error);
+static void ngx_http_registry_fetch_error(ngx_http_registry_fetch_t *fetch,
+    ngx_uint_t error);
 static void ngx_http_registry_fetch_tell(ngx_http_registry_fetch_t *fetch);
 
 
@@ -42,6 +43,7 @@ ngx_http_registry_fetch_start(ngx_http_registry_fetch_t *fetch)
     fetch->state = NGX_HTTP_REGISTRY_FETCH_RUNNING;
     fetch->fd = NGX_INVALID_FILE;
     fetch->size = -1;
+    fetch->written = 0;
     fetch->ready = 0;
     fetch->known = 0;
 
@@ -61,19 +63,16 @@ ngx_http_registry_fetch_start(ngx_http_registry_fetch_t *fetch)
     }
 
     fetch->copy = copy;
-    fetch->joined = (copy->users > 1 || !copy->flight.leads);
+    fetch->joined = (copy->users > 1 || !copy->flight.leads
+                     || copy->answered);
 
-    /* what the store had was not asked for, whoever it is for */
-
-    if (ngx_http_registry_copy_is_for(copy, &fetch->blob.name)) {
-        fetch->checked = !copy->found;
+    if (fetch->checked
+        || ngx_http_registry_copy_is_for(copy, &fetch->blob.name))
+    {
         ngx_http_registry_copy_vouch(copy, &fetch->blob);
-
-    } else if (!fetch->checked) {
-        ngx_http_registry_fetch_check(fetch);
 
     } else {
-        ngx_http_registry_copy_vouch(copy, &fetch->blob);
+        ngx_http_registry_fetch_check(fetch);
     }
 
     (void) ngx_http_registry_fetch_update(fetch);
@@ -105,6 +104,14 @@ ngx_http_registry_fetch_wait(ngx_http_registry_fetch_t *fetch)
 void
 ngx_http_registry_fetch_cancel(ngx_http_registry_fetch_t *fetch)
 {
+    ngx_http_registry_fetch_stop(fetch);
+    ngx_http_registry_fetch_leave(fetch);
+}
+
+
+void
+ngx_http_registry_fetch_stop(ngx_http_registry_fetch_t *fetch)
+{
     if (fetch->ask) {
         ngx_http_registry_ask_free(fetch->ask);
         fetch->ask = NULL;
@@ -115,7 +122,17 @@ ngx_http_registry_fetch_cancel(ngx_http_registry_fetch_t *fetch)
         fetch->op = NULL;
     }
 
-    ngx_http_registry_fetch_leave(fetch);
+    ngx_http_registry_fetch_deaf(fetch);
+}
+
+
+static void
+ngx_http_registry_fetch_deaf(ngx_http_registry_fetch_t *fetch)
+{
+    if (fetch->wait.waiting) {
+        ngx_queue_remove(&fetch->wait.queue);
+        fetch->wait.waiting = 0;
+    }
 }
 
 
@@ -126,9 +143,11 @@ ngx_http_registry_fetch_leave(ngx_http_registry_fetch_t *fetch)
 
     copy = fetch->copy;
 
+    ngx_http_registry_fetch_deaf(fetch);
+
     if (copy) {
         fetch->copy = NULL;
-        ngx_http_registry_copy_leave(copy, &fetch->wait);
+        ngx_http_registry_copy_leave(copy);
     }
 }
 
@@ -202,6 +221,7 @@ ngx_http_registry_fetch_running(ngx_http_registry_fetch_t *fetch)
     fetch->known = 1;
     fetch->fd = copy->fd;
     fetch->size = flight->size;
+    fetch->written = flight->written;
 
     ready = (flight->size == -1) ? flight->written : flight->size;
     ready -= ngx_http_registry_hold(flight->size);
@@ -315,12 +335,19 @@ ngx_http_registry_fetch_again(ngx_http_registry_fetch_t *fetch)
 {
     ngx_http_registry_fetch_leave(fetch);
 
-    if (ngx_http_registry_fetch_start(fetch) == NGX_OK) {
-        return;
-    }
+    switch (ngx_http_registry_fetch_start(fetch)) {
 
-    fetch->state = NGX_HTTP_REGISTRY_FETCH_FAILED;
-    fetch->failure.error = NGX_HTTP_REGISTRY_CALL_LOCAL;
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        fetch->state = NGX_HTTP_REGISTRY_FETCH_DEGRADED;
+        break;
+
+    default:
+        ngx_http_registry_fetch_error(fetch,
+                                      NGX_HTTP_REGISTRY_CALL_LOCAL);
+    }
 }
 
 
@@ -367,7 +394,7 @@ ngx_http_registry_fetch_check(ngx_http_registry_fetch_t *fetch)
         fetch->ask = NULL;
     }
 
-    ngx_http_registry_fetch_refused(fetch, 0, NGX_HTTP_REGISTRY_CALL_LOCAL);
+    ngx_http_registry_fetch_error(fetch, NGX_HTTP_REGISTRY_CALL_LOCAL);
 }
 
 
@@ -376,9 +403,11 @@ ngx_http_registry_fetch_on_header(ngx_http_registry_ask_t *ask)
 {
     ngx_http_registry_fetch_t *fetch = ask->data;
 
-    ngx_uint_t  status;
+    ngx_uint_t                   status;
+    ngx_http_registry_failure_t  failure;
 
     status = ask->response->status;
+    ngx_http_registry_blob_refused(ask->response, &failure);
 
     ngx_http_registry_ask_free(ask);
     fetch->ask = NULL;
@@ -396,7 +425,8 @@ ngx_http_registry_fetch_on_header(ngx_http_registry_ask_t *ask)
         ngx_http_registry_fetch_check(fetch);
 
     } else {
-        ngx_http_registry_fetch_refused(fetch, status, 0);
+        fetch->state = NGX_HTTP_REGISTRY_FETCH_FAILED;
+        fetch->failure = failure;
     }
 
     ngx_http_registry_fetch_tell(fetch);
@@ -427,7 +457,7 @@ ngx_http_registry_fetch_on_done(ngx_http_registry_ask_t *ask)
     ngx_http_registry_ask_free(ask);
     fetch->ask = NULL;
 
-    ngx_http_registry_fetch_refused(fetch, 0, error);
+    ngx_http_registry_fetch_error(fetch, error);
     ngx_http_registry_fetch_tell(fetch);
 }
 
@@ -443,8 +473,8 @@ ngx_http_registry_fetch_link(ngx_http_registry_fetch_t *fetch)
                                      NGX_HTTP_REGISTRY_OP_BLOB_MOUNT,
                                      &fetch->blob.name, ngx_cycle->log);
     if (op == NULL) {
-        ngx_http_registry_fetch_refused(fetch, 0,
-                                        NGX_HTTP_REGISTRY_CALL_LOCAL);
+        ngx_http_registry_fetch_error(fetch,
+                                      NGX_HTTP_REGISTRY_CALL_LOCAL);
         return;
     }
 
@@ -511,13 +541,13 @@ ngx_http_registry_fetch_linked(void *data)
 
 
 static void
-ngx_http_registry_fetch_refused(ngx_http_registry_fetch_t *fetch,
-    ngx_uint_t status, ngx_uint_t error)
+ngx_http_registry_fetch_error(ngx_http_registry_fetch_t *fetch,
+    ngx_uint_t error)
 {
     fetch->state = NGX_HTTP_REGISTRY_FETCH_FAILED;
-    fetch->failure.status = status;
+
+    ngx_memzero(&fetch->failure, sizeof(ngx_http_registry_failure_t));
     fetch->failure.error = error;
-    fetch->failure.retry_after = 0;
 }
 
 
@@ -526,12 +556,8 @@ ngx_http_registry_fetch_refused(ngx_http_registry_fetch_t *fetch,
 static void
 ngx_http_registry_fetch_tell(ngx_http_registry_fetch_t *fetch)
 {
-    if (!fetch->wait.waiting) {
-        return;
+    if (fetch->wait.waiting) {
+        ngx_http_registry_fetch_deaf(fetch);
+        fetch->handler(fetch->data);
     }
-
-    ngx_queue_remove(&fetch->wait.queue);
-    fetch->wait.waiting = 0;
-
-    fetch->handler(fetch->data);
 }

@@ -57,6 +57,7 @@ typedef struct {
     ngx_http_registry_fetch_state_e  state;
     off_t                            size;      /* -1: not known, yet or at
                                                    all: see "known" */
+    off_t                            written;   /* bytes that have come */
     off_t                            ready;     /* bytes that may be sent */
     ngx_fd_t                         fd;        /* to read them from; it stays
                                                    the fetch's */
@@ -95,7 +96,10 @@ ngx_int_t ngx_http_registry_fetch_wait(ngx_http_registry_fetch_t *fetch);
 void ngx_http_registry_fetch_hash(ngx_http_registry_fetch_t *fetch,
     registry_hash_t *hash);
 
-/* at any time, once after _start(); the blob goes on being fetched */
+/* the handler is called no more; what is there can be read still */
+void ngx_http_registry_fetch_stop(ngx_http_registry_fetch_t *fetch);
+
+/* at any time, to be started again perhaps; the blob goes on being fetched */
 void ngx_http_registry_fetch_cancel(ngx_http_registry_fetch_t *fetch);
 
 

@@ -17,14 +17,14 @@
 
 /*
  * The layout is Distribution's (its registry/storage/paths.go), but for
- * _referrers, _tmp, media_type and hashstate, which it passes over.
+ * _referrers, _tmp, media_type, hashstate and lock, which it passes over.
  */
 
 #define NGX_HTTP_REGISTRY_FS_ROOT      "docker/registry/v2"
-#define NGX_HTTP_REGISTRY_FS_BLOB      "blobs/%s/%.2s/%s/data"
 #define NGX_HTTP_REGISTRY_FS_REPOS     "repositories"
 #define NGX_HTTP_REGISTRY_FS_REPO      "repositories/%s"
 #define NGX_HTTP_REGISTRY_FS_LAYER     "repositories/%s/_layers/%s/%s/link"
+#define NGX_HTTP_REGISTRY_FS_LOCK      "repositories/%s/_manifests/lock"
 #define NGX_HTTP_REGISTRY_FS_REVISION                                         \
     "repositories/%s/_manifests/revisions/%s/%s/link"
 #define NGX_HTTP_REGISTRY_FS_TYPE                                             \
@@ -40,15 +40,14 @@
 #define NGX_HTTP_REGISTRY_FS_UPLOADS   "repositories/%s/_uploads"
 #define NGX_HTTP_REGISTRY_FS_UPLOAD    "repositories/%s/_uploads/%s"
 #define NGX_HTTP_REGISTRY_FS_TMP       "repositories/_tmp"
+#define NGX_HTTP_REGISTRY_FS_BLOBS     "blobs"
+#define NGX_HTTP_REGISTRY_FS_BLOBS_TMP "blobs/_tmp"
 
 
-/* the two arguments that a digest is in such a path, or the three of BLOB */
+/* the two arguments that a digest is in such a path */
 
 #define ngx_http_registry_fs_digest(d)                                        \
     registry_algorithm_name((d)->algorithm), registry_digest_hex(d)
-#define ngx_http_registry_fs_digest3(d)                                       \
-    registry_algorithm_name((d)->algorithm), registry_digest_hex(d),          \
-    registry_digest_hex(d)
 
 
 typedef struct {
@@ -74,6 +73,11 @@ ngx_int_t ngx_http_registry_fs_failed(ngx_http_registry_op_t *op,
 void ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* blobs/sha256/ab/ab...ef/data */
+
+void ngx_http_registry_fs_blob_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const registry_digest_t *digest);
 
 ngx_int_t ngx_http_registry_fs_exists(ngx_http_registry_op_t *op,
     const char *path);
@@ -109,6 +113,16 @@ ngx_int_t ngx_http_registry_fs_publish(ngx_http_registry_op_t *op,
 
 ngx_int_t ngx_http_registry_fs_put(ngx_http_registry_op_t *op,
     const char *path, const void *data, size_t len);
+
+/*
+ * Waits for the lock on the repository's manifests, which is held until fd is
+ * closed.  A file, since what locks a directory of NFS locks it for one
+ * machine alone.  With LOCK_SH the directory is made if it is not there; with
+ * LOCK_EX that is NGX_DECLINED.
+ */
+
+ngx_int_t ngx_http_registry_fs_lock_manifests(ngx_http_registry_op_t *op,
+    int how, ngx_fd_t *fd);
 
 /* a name that nobody else has, in that directory */
 

@@ -62,6 +62,7 @@ ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx, ngx_str_t *tag)
     m->name = ctx->name;
     m->digest = ctx->digest;
     m->valid = ctx->store->tag_valid;
+    m->age = 0;
 
     if (tag) {
         m->tag = *tag;
@@ -171,6 +172,7 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
     }
 
     m->media_type.len = text.len;
+    m->age = 0;
     m->digest = op->digest;
     m->body.data = cln->data;
     m->body.len = op->size;

@@ -84,6 +84,13 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_memcached"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_registry_memcached_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_registry_main_conf_t, memcached),
+      NULL },
+
     { ngx_string("registry_proxy"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_registry_proxy,
@@ -1052,6 +1059,13 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
     json_object_seed(0);
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_registry_module);
+
+    if (mcf->memcached
+        && ngx_http_registry_memcached_init(mcf->memcached, cycle->log)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     if (mcf->shm_zone) {
 

@@ -306,11 +306,12 @@ ngx_http_registry_proxy_opened(ngx_http_registry_ctx_t *ctx)
         return ngx_http_registry_send_blob(ctx);
     }
 
+    /* what fails there is no reason not to answer */
+
     ngx_http_registry_end_op(ctx);
 
-    ctx->step = ngx_http_registry_proxy_pass;
-
-    return NGX_OK;
+    return ngx_http_registry_follow(ctx, ngx_http_registry_proxy_open,
+                                    ngx_http_registry_proxy_pass);
 }
 
 

@@ -594,5 +594,5 @@ ngx_http_registry_push_forget(ngx_http_registry_ctx_t *ctx)
 
     ngx_http_registry_manifest_key(ctx, ctx->route.by_digest
                                             ? NULL : &ctx->reference);
-    ngx_http_registry_cache_forget(&ctx->manifest);
+    ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
 }

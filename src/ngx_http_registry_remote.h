@@ -12,6 +12,7 @@
 
 #include "ngx_http_registry_client.h"
 #include "ngx_http_registry_count.h"
+#include "ngx_http_registry_memcached.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_token.h"
 #include "ngx_http_registry_zone.h"
@@ -60,6 +61,7 @@ typedef struct {
 
     ngx_http_registry_zone_t    *zone;
     ngx_http_registry_counters_t  *counters;
+    ngx_http_registry_memcached_t  *memcached;  /* NULL: there is none */
     uint32_t                     id;            /* of its keys in the zone */
 
     u_char                      *file;          /* of the directive */

@@ -699,6 +699,7 @@ ngx_http_registry_remote_complete(ngx_conf_t *cf,
     client->line = remote->line;
 
     remote->zone = &mcf->zone;
+    remote->memcached = mcf->memcached;
 
     if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &remote->name,
                                     NGX_HTTP_REGISTRY_COUNT_MAX,

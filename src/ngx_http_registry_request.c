@@ -28,6 +28,8 @@ static ngx_uint_t ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_run(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx);
+static ngx_table_elt_t *ngx_http_registry_push_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
 static void ngx_http_registry_wake(void *data);
 static void ngx_http_registry_cleanup(void *data);
 
@@ -836,28 +838,16 @@ ngx_int_t
 ngx_http_registry_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value)
 {
-    ngx_table_elt_t  *h;
+    ngx_str_t  copy;
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
+    copy.len = value->len;
+    copy.data = ngx_pstrdup(r->pool, value);
+
+    if (copy.data == NULL
+        || ngx_http_registry_push_header(r, name, &copy) == NULL)
+    {
         return NGX_ERROR;
     }
-
-    h->hash = 0;
-
-    h->value.data = ngx_pstrdup(r->pool, value);
-    if (h->value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->value.len = value->len;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->hash = 1;
-
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
 
     return NGX_OK;
 }
@@ -869,17 +859,26 @@ ngx_int_t
 ngx_http_registry_add_digest(ngx_http_registry_ctx_t *ctx,
     registry_digest_t *digest)
 {
-    ngx_str_t            value;
-    ngx_table_elt_t     *h;
+    ngx_str_t            value, quoted;
     ngx_http_request_t  *r;
 
     r = ctx->request;
 
-    value.data = (u_char *) digest->text;
-    value.len = digest->len;
+    quoted.len = digest->len + 2;
+    quoted.data = ngx_pnalloc(r->pool, quoted.len);
+    if (quoted.data == NULL) {
+        return NGX_ERROR;
+    }
 
-    if (ngx_http_registry_add_header(r, "Docker-Content-Digest", &value)
-        != NGX_OK)
+    value.len = digest->len;
+    value.data = quoted.data + 1;
+
+    quoted.data[0] = '"';
+    ngx_memcpy(value.data, digest->text, value.len);
+    quoted.data[quoted.len - 1] = '"';
+
+    if (ngx_http_registry_push_header(r, "Docker-Content-Digest", &value)
+        == NULL)
     {
         return NGX_ERROR;
     }
@@ -888,30 +887,35 @@ ngx_http_registry_add_digest(ngx_http_registry_ctx_t *ctx,
         return NGX_OK;
     }
 
+    r->headers_out.etag = ngx_http_registry_push_header(r, "ETag", &quoted);
+
+    return r->headers_out.etag ? NGX_OK : NGX_ERROR;
+}
+
+
+/* the value is the request's already */
+
+static ngx_table_elt_t *
+ngx_http_registry_push_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
     h = ngx_list_push(&r->headers_out.headers);
     if (h == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
-    h->hash = 0;
-
-    h->value.data = ngx_pnalloc(r->pool, digest->len + 2);
-    if (h->value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->value.len = ngx_sprintf(h->value.data, "\"%s\"", digest->text)
-                   - h->value.data;
-    ngx_str_set(&h->key, "ETag");
     h->hash = 1;
+    h->key.len = ngx_strlen(name);
+    h->key.data = (u_char *) name;
+    h->value = *value;
 
 #if (nginx_version >= 1023000)
     h->next = NULL;
 #endif
 
-    r->headers_out.etag = h;
-
-    return NGX_OK;
+    return h;
 }
 
 

@@ -24,8 +24,9 @@
 
 typedef enum {
     /*
-     * name, digest; out: of, and fd unless the file is file_pool's.  With
-     * "any" it need not be the repository's; out: linked, if it is.
+     * name, digest, linked, cache; out: of, and fd unless the file is
+     * file_pool's.  With "any" it need not be the repository's; out: linked,
+     * if it is.
      */
     NGX_HTTP_REGISTRY_OP_BLOB_OPEN = 0,
 
@@ -189,7 +190,7 @@ struct ngx_http_registry_op_s {
     ngx_fd_t                     fd;        /* taken: NGX_INVALID_FILE */
 
     unsigned                     any:1;
-    unsigned                     linked:1;
+    unsigned                     linked:1;   /* name is known to have it */
     unsigned                     exclusive:1;
     unsigned                     threaded:1; /* runs in a thread: may be slow */
 };

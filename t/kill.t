@@ -218,6 +218,7 @@ sub left {
 			blobs/sha256/[0-9a-f]{2}/[0-9a-f]{64}/data
 			|repositories/load/[ab]/(?:
 				_layers/$digest/link
+				|_manifests/lock
 				|_manifests/revisions/$digest/(?:link|media_type)
 				|_manifests/tags/[^/]+/current/link
 				|_manifests/tags/[^/]+/index/$digest/link))$!x)

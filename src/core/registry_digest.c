@@ -435,18 +435,23 @@ registry_hash_get_words(registry_hash_t *hash, const unsigned char *data)
 }
 
 
+/* all of them, with no jump that depends on a digit: none can be predicted */
+
 static int
 registry_hex_valid(const char *p, size_t len)
 {
+    char    c;
+    int     valid;
     size_t  i;
 
+    valid = 1;
+
     for (i = 0; i < len; i++) {
-        if (registry_hex_digit(p[i]) == -1) {
-            return 0;
-        }
+        c = p[i];
+        valid &= (c >= '0' && c <= '9') | (c >= 'a' && c <= 'f');
     }
 
-    return 1;
+    return valid;
 }
 
 
