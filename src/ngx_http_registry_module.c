@@ -349,7 +349,11 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
     if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &hosted,
                                     NGX_HTTP_REGISTRY_COUNT_HOSTED,
                                     &mcf->counters)
-        != NGX_OK)
+        != NGX_OK
+        || (mcf->memcached
+            && ngx_http_registry_memcached_counters(mcf->memcached,
+                                                    &mcf->zone, cf->pool)
+               != NGX_OK))
     {
         return NGX_CONF_ERROR;
     }

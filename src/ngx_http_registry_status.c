@@ -16,6 +16,7 @@
 typedef enum {
     NGX_HTTP_REGISTRY_STATUS_NAMESPACES = 0,
     NGX_HTTP_REGISTRY_STATUS_UPSTREAMS,
+    NGX_HTTP_REGISTRY_STATUS_MEMCACHED,
     NGX_HTTP_REGISTRY_STATUS_ACTIVE,
     NGX_HTTP_REGISTRY_STATUS_FLIGHTS,
     NGX_HTTP_REGISTRY_STATUS_ZONE,
@@ -54,6 +55,8 @@ static ngx_int_t ngx_http_registry_status_upstream(
 static ngx_int_t ngx_http_registry_status_peers(
     ngx_http_registry_status_t *status, ngx_str_t *upstream,
     ngx_http_upstream_rr_peers_t *peers, ngx_uint_t backup);
+static ngx_int_t ngx_http_registry_status_memcached(
+    ngx_http_registry_status_t *status);
 static ngx_int_t ngx_http_registry_status_active(
     ngx_http_registry_status_t *status);
 static ngx_int_t ngx_http_registry_status_flights(
@@ -103,6 +106,10 @@ static const char *const  ngx_http_registry_pushes[] = {
 
 static const char *const  ngx_http_registry_answers[] = {
     "answered", "limited", "failed", "broken", NULL
+};
+
+static const char *const  ngx_http_registry_gets[] = {
+    "hit", "miss", NULL
 };
 
 static const char *const  ngx_http_registry_tokens[] = {
@@ -173,6 +180,20 @@ static const registry_metric_t  ngx_http_registry_upstream_metrics[] = {
 };
 
 
+static const registry_metric_t  ngx_http_registry_memcached_metrics[] = {
+
+    { "gets", "nginx_registry_memcached_gets_total",
+      "Manifests and tags that it was asked for.", REGISTRY_METRIC_COUNTER,
+      "result", ngx_http_registry_gets },
+
+    ngx_http_registry_counter("failures", "memcached_failures_total",
+                              "Operations that failed or took too long."),
+    ngx_http_registry_flag("up", "memcached_up",
+                           "Whether it answered the last one."),
+    ngx_http_registry_no_metric
+};
+
+
 static const registry_metric_t  ngx_http_registry_active_metrics[] = {
     { "requests", "nginx_registry_active_requests",
       "Requests in progress by operation.", REGISTRY_METRIC_GAUGE,
@@ -211,6 +232,10 @@ static const char *const  ngx_http_registry_upstream_labels[] = {
     "upstream", "peer", NULL
 };
 
+static const char *const  ngx_http_registry_memcached_labels[] = {
+    "server", NULL
+};
+
 static const char *const  ngx_http_registry_no_labels[] = {
     NULL
 };
@@ -232,6 +257,10 @@ static const struct {
     { "upstreams", ngx_http_registry_upstream_labels,
       ngx_http_registry_upstream_metrics,
       ngx_http_registry_status_upstreams },
+
+    { "memcached", ngx_http_registry_memcached_labels,
+      ngx_http_registry_memcached_metrics,
+      ngx_http_registry_status_memcached },
 
     { "active", ngx_http_registry_no_labels,
       ngx_http_registry_active_metrics,
@@ -689,6 +718,42 @@ ngx_http_registry_status_peers(ngx_http_registry_status_t *status,
         *value++ = failed;
         *value++ = backup;
         *value++ = peer->conns;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_status_memcached(ngx_http_registry_status_t *status)
+{
+    int64_t                               *value;
+    ngx_uint_t                             i, k;
+    ngx_http_registry_memcached_t         *mc;
+    ngx_http_registry_memcached_server_t  *server;
+
+    mc = status->mcf->memcached;
+
+    if (mc == NULL) {
+        return NGX_OK;
+    }
+
+    server = mc->servers.elts;
+
+    for (i = 0; i < mc->servers.nelts; i++) {
+
+        value = ngx_http_registry_status_row(status,
+                                         NGX_HTTP_REGISTRY_STATUS_MEMCACHED,
+                                         &server[i].name, NULL);
+        if (value == NULL) {
+            return NGX_ERROR;
+        }
+
+        for (k = 0; k < NGX_HTTP_REGISTRY_MEMCACHED_DOWN; k++) {
+            value[k] = server[i].counters->count[k];
+        }
+
+        value[k] = !server[i].counters->count[k];
     }
 
     return NGX_OK;
