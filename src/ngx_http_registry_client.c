@@ -44,7 +44,7 @@ static const char  *ngx_http_registry_call_errors[] = {
     "the name could not be resolved",
     "the address is private",
     "the connection failed",
-    "no server of the upstream is live",
+    "no live server",
     "the proxy refused",
     "TLS failed",
     "timed out",
@@ -91,6 +91,7 @@ ngx_http_registry_client_init(ngx_conf_t *cf,
     }
 
     state->client = client;
+    state->authenticated = (client->ssl_certificate.len != 0);
 
     ngx_queue_init(&state->kept);
     ngx_queue_init(&state->lookups);
@@ -112,6 +113,12 @@ ngx_http_registry_client_init(ngx_conf_t *cf,
         if (rv != NGX_CONF_OK) {
             return rv;
         }
+    }
+
+    if (ngx_http_registry_tls_init(cf, state) != NGX_OK
+        || ngx_http_registry_proxy_init(cf, state) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     if (client->resolver == NULL && client->tp == NULL) {
@@ -174,6 +181,8 @@ ngx_http_registry_client_cleanup(void *data)
     ngx_http_registry_client_state_t  *state = data;
 
     ngx_http_registry_resolve_cleanup(state);
+    ngx_http_registry_tls_cleanup(state);
+    ngx_http_registry_proxy_cleanup(state);
 }
 
 
@@ -358,6 +367,13 @@ ngx_http_registry_exchange_run(ngx_http_registry_exchange_t *x)
 }
 
 
+ngx_int_t
+ngx_http_registry_exchange_idle(ngx_http_registry_exchange_t *x)
+{
+    return NGX_AGAIN;
+}
+
+
 void
 ngx_http_registry_exchange_wait(ngx_http_registry_exchange_t *x,
     ngx_http_registry_wait_e wait)
@@ -420,8 +436,7 @@ ngx_http_registry_exchange_fail(ngx_http_registry_exchange_t *x,
 
         /* the server has closed it meanwhile, which is nobody's fault */
 
-        ngx_http_registry_reconnect(x);
-        return NGX_OK;
+        return ngx_http_registry_reconnect(x);
     }
 
     ngx_http_registry_exchange_log_error(x);
@@ -442,20 +457,10 @@ ngx_http_registry_exchange_fail(ngx_http_registry_exchange_t *x,
 static ngx_uint_t
 ngx_http_registry_exchange_again(ngx_http_registry_exchange_t *x)
 {
-    switch (x->call.error) {
-
-    case NGX_HTTP_REGISTRY_CALL_CONNECT:
-    case NGX_HTTP_REGISTRY_CALL_TLS:
-    case NGX_HTTP_REGISTRY_CALL_TIMEOUT:
-    case NGX_HTTP_REGISTRY_CALL_PROTOCOL:
-    case NGX_HTTP_REGISTRY_CALL_TRUNCATED:
-        break;
-
-    default:
-        return 0;
-    }
-
-    if (x->answered || x->call.pin.len) {
+    if (x->answered
+        || x->call.error == NGX_HTTP_REGISTRY_CALL_PROXY
+        || x->call.error == NGX_HTTP_REGISTRY_CALL_LOCAL)
+    {
         return 0;
     }
 
@@ -508,6 +513,8 @@ ngx_http_registry_exchange_destroy(ngx_http_registry_exchange_t *x)
     ngx_pool_t  *pool;
 
     pool = x->call.pool;
+
+    ngx_http_registry_upstream_cleanup(x);
 
     /* the log is in the pool */
 

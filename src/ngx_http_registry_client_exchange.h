@@ -11,15 +11,23 @@
 
 
 #include "ngx_http_registry_client.h"
+#include "ngx_http_registry_file.h"
 
 
 #define NGX_HTTP_REGISTRY_HEAD_MAX     32768    /* bytes, 1xx ones included */
 #define NGX_HTTP_REGISTRY_BUFFER_SIZE  65536    /* what one read may bring */
 #define NGX_HTTP_REGISTRY_ADDRS_MAX    16       /* tried, of one name */
 
+#define NGX_HTTP_REGISTRY_TLS_FILES     3
+#define NGX_HTTP_REGISTRY_SESSIONS      16
+#define NGX_HTTP_REGISTRY_SESSION_NAME  255     /* bytes: a DNS name's */
+
+#define NGX_HTTP_REGISTRY_USER_AGENT   NGINX_VER " ngx_http_registry"
+
 
 typedef struct ngx_http_registry_exchange_s  ngx_http_registry_exchange_t;
 typedef struct ngx_http_registry_lookup_s    ngx_http_registry_lookup_t;
+typedef struct ngx_http_registry_kept_s      ngx_http_registry_kept_t;
 
 /*
  * NGX_OK: go on with x->step; NGX_AGAIN: something was started, run the step
@@ -48,6 +56,30 @@ typedef enum {
 } ngx_http_registry_wait_e;
 
 
+#if (NGX_SSL)
+
+/* of the server of that name, in lower case, to be resumed */
+
+typedef struct {
+    SSL_CTX                         *ctx;
+    ngx_ssl_session_t               *session;
+    size_t                           len;
+    u_char                           name[NGX_HTTP_REGISTRY_SESSION_NAME];
+} ngx_http_registry_session_t;
+
+
+typedef struct {
+    ngx_ssl_t                        ssl[2];    /* to the remote itself; to
+                                                   others, if the first has a
+                                                   certificate of ours */
+    ngx_http_registry_file_t         files[NGX_HTTP_REGISTRY_TLS_FILES];
+    time_t                           checked;
+    ngx_http_registry_session_t      sessions[NGX_HTTP_REGISTRY_SESSIONS];
+} ngx_http_registry_tls_t;
+
+#endif
+
+
 /* client->state: the same in all workers at first, then each one's own */
 
 typedef struct {
@@ -55,6 +87,18 @@ typedef struct {
 
     /* marks this remote's connections in the pool of an upstream {} */
     ngx_http_upstream_conf_t         conf;
+
+#if (NGX_SSL)
+    ngx_http_registry_tls_t          tls;
+#endif
+    ngx_uint_t                       authenticated;  /* by a certificate */
+
+    /* of the http_proxy */
+    ngx_http_registry_file_t         credentials;
+    time_t                           checked;
+    ngx_str_t                        authorization;  /* malloc()ed */
+    ngx_array_t                      bypass_names;   /* of ngx_str_t */
+    ngx_array_t                      bypass_cidrs;   /* of ngx_cidr_t */
 
     ngx_queue_t                      kept;      /* idle connections */
     ngx_uint_t                       nkept;
@@ -88,6 +132,8 @@ struct ngx_http_registry_exchange_s {
     ngx_str_t                        name;      /* of the server: SNI */
     ngx_str_t                        authority; /* Host */
     ngx_str_t                        uri;       /* as it is asked for */
+    ngx_str_t                        origin;    /* "host:port", which a kept
+                                                   connection leads to */
 
     /* its addresses: resolve.c */
 
@@ -102,7 +148,13 @@ struct ngx_http_registry_exchange_s {
 
     ngx_peer_connection_t           *peer;      /* "direct", or the shim's */
     ngx_peer_connection_t            direct;
-    ngx_http_request_t              *shim;      /* of an upstream {} */
+    ngx_http_registry_kept_t        *kept;      /* where it was kept */
+
+    ngx_http_upstream_srv_conf_t    *upstream;  /* NULL: addresses */
+    ngx_http_request_t              *shim;      /* what it takes for one */
+    ngx_event_get_peer_pt            get;
+
+    ngx_buf_t                        tunnel;    /* a CONNECT */
 
     /* the messages: http.c */
 
@@ -122,11 +174,11 @@ struct ngx_http_registry_exchange_s {
 
     unsigned                         forbidden:1; /* an address was */
     unsigned                         proxied:1; /* through the http_proxy */
-    unsigned                         cached:1;  /* a kept connection */
-    unsigned                         fresh:1;   /* no kept one any more */
+    unsigned                         reuse:1;   /* it can be sent again, if a
+                                                   kept connection is closed */
+    unsigned                         cached:1;  /* this is one */
     unsigned                         head:1;    /* the method is HEAD */
-    unsigned                         safe:1;    /* and one with no body */
-    unsigned                         idempotent:1;
+    unsigned                         bodyless:1;  /* a body is not expected */
 
     unsigned                         complete:1;  /* the request's body is */
     unsigned                         asked:1;   /* on_send is waited for */
@@ -152,6 +204,10 @@ void ngx_http_registry_exchange_post(ngx_http_registry_exchange_t *x);
 void ngx_http_registry_exchange_wait(ngx_http_registry_exchange_t *x,
     ngx_http_registry_wait_e wait);
 
+/* the step of who waits for a handler that sets the next one */
+
+ngx_int_t ngx_http_registry_exchange_idle(ngx_http_registry_exchange_t *x);
+
 /*
  * The answer is complete; or what was tried failed, and is tried elsewhere if
  * that can help.  They return what a step returns.
@@ -174,6 +230,7 @@ ngx_int_t ngx_http_registry_route(ngx_http_registry_exchange_t *x);
 /* resolve.c: x->host to x->addrs; then the step is ngx_http_registry_connect */
 
 ngx_int_t ngx_http_registry_resolve(ngx_http_registry_exchange_t *x);
+ngx_uint_t ngx_http_registry_resolve_private(struct sockaddr *sockaddr);
 void ngx_http_registry_resolve_cancel(ngx_http_registry_exchange_t *x);
 void ngx_http_registry_resolve_cleanup(
     ngx_http_registry_client_state_t *state);
@@ -187,9 +244,11 @@ ngx_int_t ngx_http_registry_connect(ngx_http_registry_exchange_t *x);
 
 ngx_uint_t ngx_http_registry_connect_more(ngx_http_registry_exchange_t *x);
 
-/* a new connection to where the kept one led */
+/* another connection to where this one leads */
 
-void ngx_http_registry_reconnect(ngx_http_registry_exchange_t *x);
+ngx_int_t ngx_http_registry_reconnect(ngx_http_registry_exchange_t *x);
+
+void ngx_http_registry_connection_handler(ngx_event_t *ev);
 
 /*
  * Gives the connection back, or closes it.  The state is what an upstream {}
@@ -200,12 +259,66 @@ void ngx_http_registry_disconnect(ngx_http_registry_exchange_t *x,
     ngx_uint_t state, ngx_uint_t keep);
 
 
+/* upstream.c: the servers of an upstream {} */
+
+ngx_int_t ngx_http_registry_upstream_get(ngx_http_registry_exchange_t *x);
+ngx_int_t ngx_http_registry_upstream_pinned(ngx_http_registry_exchange_t *x);
+void ngx_http_registry_upstream_answered(ngx_http_registry_exchange_t *x);
+void ngx_http_registry_upstream_free(ngx_http_registry_exchange_t *x,
+    ngx_uint_t state, ngx_uint_t keep);
+void ngx_http_registry_upstream_cleanup(ngx_http_registry_exchange_t *x);
+
+
+/* tls.c; it compiles to next to nothing in an nginx without SSL */
+
+ngx_int_t ngx_http_registry_tls_init(ngx_conf_t *cf,
+    ngx_http_registry_client_state_t *state);
+void ngx_http_registry_tls_cleanup(ngx_http_registry_client_state_t *state);
+
+/* the step from a connection to TLS; the next one is _talk */
+
+ngx_int_t ngx_http_registry_tls(ngx_http_registry_exchange_t *x);
+
+/* whether a kept connection was made as this call would make it */
+
+ngx_uint_t ngx_http_registry_tls_fits(ngx_http_registry_exchange_t *x,
+    ngx_connection_t *c);
+
+/* the alert that was received, or NULL */
+
+const char *ngx_http_registry_tls_reason(ngx_connection_t *c);
+
+
+/* proxy.c */
+
+ngx_int_t ngx_http_registry_proxy_init(ngx_conf_t *cf,
+    ngx_http_registry_client_state_t *state);
+void ngx_http_registry_proxy_cleanup(ngx_http_registry_client_state_t *state);
+
+/* whether the call goes through the proxy */
+
+ngx_uint_t ngx_http_registry_proxy_applies(ngx_http_registry_exchange_t *x);
+ngx_str_t *ngx_http_registry_proxy_authorization(
+    ngx_http_registry_client_state_t *state);
+ngx_int_t ngx_http_registry_proxy_refused(
+    ngx_http_registry_client_state_t *state);
+const char *ngx_http_registry_proxy_reason(ngx_uint_t status);
+
+/* the step from a connection to a tunnel; the next one is _tls */
+
+ngx_int_t ngx_http_registry_tunnel(ngx_http_registry_exchange_t *x);
+
+
 /*
  * http.c: the request is written when the call is started; NGX_ERROR if
  * memory is short or something in it is not fit to be sent.
  */
 
 ngx_int_t ngx_http_registry_request(ngx_http_registry_exchange_t *x);
+
+/* the buffer for what is read */
+
+ngx_int_t ngx_http_registry_buffer(ngx_http_registry_exchange_t *x);
 
 /* the step with a connection: sends, and reads the answer */
 
@@ -215,9 +328,9 @@ ngx_int_t ngx_http_registry_talk(ngx_http_registry_exchange_t *x);
 
 ngx_uint_t ngx_http_registry_rewind(ngx_http_registry_exchange_t *x);
 
-/* whether the answer says that the server is not fit to serve */
+/* what an answer says that a server gives which is not fit to serve; or NULL */
 
-ngx_uint_t ngx_http_registry_unfit(ngx_http_registry_exchange_t *x);
+const char *ngx_http_registry_unfit(ngx_http_registry_exchange_t *x);
 
 
 #endif /* NGX_HTTP_REGISTRY_CLIENT_EXCHANGE_H */

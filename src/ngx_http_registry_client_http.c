@@ -11,8 +11,6 @@
 
 #define NGX_HTTP_REGISTRY_ROUNDS      16        /* before others have a turn */
 
-#define NGX_HTTP_REGISTRY_USER_AGENT  NGINX_VER " ngx_http_registry"
-
 #define NGX_HTTP_REGISTRY_LAST_CHUNK  "0" CRLF CRLF
 
 
@@ -43,11 +41,13 @@ ngx_http_registry_request(ngx_http_registry_exchange_t *x)
 {
     size_t                     size;
     u_char                    *p;
+    ngx_str_t                 *authorization;
     ngx_uint_t                 i, agent;
     ngx_keyval_t              *h;
     ngx_http_registry_call_t  *call;
 
     call = &x->call;
+    authorization = NULL;
 
     if (ngx_http_registry_request_check(x) != NGX_OK) {
         return NGX_ERROR;
@@ -68,6 +68,11 @@ ngx_http_registry_request(ngx_http_registry_exchange_t *x)
         size += h[i].key.len + sizeof(": " CRLF) - 1 + h[i].value.len;
     }
 
+    if (x->proxied && !call->url.https) {
+        authorization = ngx_http_registry_proxy_authorization(x->state);
+        size += sizeof("Proxy-Authorization: " CRLF) - 1 + authorization->len;
+    }
+
     if (ngx_http_registry_reserve(x, size) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -81,6 +86,10 @@ ngx_http_registry_request(ngx_http_registry_exchange_t *x)
                    - 1);
     }
 
+    if (authorization && authorization->len) {
+        p = ngx_sprintf(p, "Proxy-Authorization: %V" CRLF, authorization);
+    }
+
     for (i = 0; i < call->headers.nelts; i++) {
         p = ngx_sprintf(p, "%V: %V" CRLF, &h[i].key, &h[i].value);
     }
@@ -89,7 +98,7 @@ ngx_http_registry_request(ngx_http_registry_exchange_t *x)
         p = ngx_cpymem(p, "Transfer-Encoding: chunked" CRLF,
                        sizeof("Transfer-Encoding: chunked" CRLF) - 1);
 
-    } else if (call->content_length > 0 || !x->safe) {
+    } else if (call->content_length > 0 || !x->bodyless) {
         p = ngx_sprintf(p, "Content-Length: %O" CRLF, call->content_length);
     }
 
@@ -279,7 +288,7 @@ ngx_http_registry_call_send(ngx_http_registry_call_t *call, u_char *data,
 ngx_uint_t
 ngx_http_registry_rewind(ngx_http_registry_exchange_t *x)
 {
-    if (x->sent && !(x->idempotent && x->call.content_length == 0)) {
+    if (x->sent && !x->reuse) {
         return 0;
     }
 
@@ -297,20 +306,50 @@ ngx_http_registry_rewind(ngx_http_registry_exchange_t *x)
 }
 
 
-ngx_uint_t
+const char *
 ngx_http_registry_unfit(ngx_http_registry_exchange_t *x)
 {
     switch (x->call.response.status) {
 
     case NGX_HTTP_INTERNAL_SERVER_ERROR:
+        return "the server answers 500";
+
     case NGX_HTTP_BAD_GATEWAY:
+        return "the server answers 502";
+
     case NGX_HTTP_SERVICE_UNAVAILABLE:
+        return "the server answers 503";
+
     case NGX_HTTP_GATEWAY_TIME_OUT:
-        return 1;
+        return "the server answers 504";
 
     default:
-        return 0;
+        return NULL;
     }
+}
+
+
+ngx_int_t
+ngx_http_registry_buffer(ngx_http_registry_exchange_t *x)
+{
+    ngx_buf_t  *in;
+
+    in = &x->in;
+
+    if (in->start) {
+        return NGX_OK;
+    }
+
+    in->start = ngx_palloc(x->call.pool, NGX_HTTP_REGISTRY_BUFFER_SIZE);
+    if (in->start == NULL) {
+        return NGX_ERROR;
+    }
+
+    in->end = in->start + NGX_HTTP_REGISTRY_BUFFER_SIZE;
+    in->pos = in->start;
+    in->last = in->start;
+
+    return NGX_OK;
 }
 
 
@@ -321,17 +360,9 @@ ngx_http_registry_talk(ngx_http_registry_exchange_t *x)
 
     x->log.action = NULL;
 
-    if (x->in.start == NULL) {
-
-        x->in.start = ngx_palloc(x->call.pool, NGX_HTTP_REGISTRY_BUFFER_SIZE);
-        if (x->in.start == NULL) {
-            return ngx_http_registry_exchange_fail(x,
-                                   NGX_HTTP_REGISTRY_CALL_LOCAL, NULL, 0);
-        }
-
-        x->in.end = x->in.start + NGX_HTTP_REGISTRY_BUFFER_SIZE;
-        x->in.pos = x->in.start;
-        x->in.last = x->in.start;
+    if (ngx_http_registry_buffer(x) != NGX_OK) {
+        return ngx_http_registry_exchange_fail(x, NGX_HTTP_REGISTRY_CALL_LOCAL,
+                                               NULL, 0);
     }
 
     rc = ngx_http_registry_send(x);
@@ -478,13 +509,23 @@ static ngx_int_t
 ngx_http_registry_eof(ngx_http_registry_exchange_t *x, ssize_t n)
 {
     ngx_err_t          err;
+    const char        *alert;
     ngx_connection_t  *c;
 
     c = x->peer->connection;
+    alert = ngx_http_registry_tls_reason(c);
 
-    err = (n < 0 && c->ssl == NULL) ? ngx_socket_errno : 0;
+    err = (n < 0 && !x->call.url.https) ? ngx_socket_errno : 0;
 
     c->read->eof = 1;
+
+    if (alert) {
+
+        /* in TLSv1.3 the handshake has ended before our certificate is seen */
+
+        return ngx_http_registry_exchange_fail(x, NGX_HTTP_REGISTRY_CALL_TLS,
+                                               alert, 0);
+    }
 
     if (!x->received) {
         return ngx_http_registry_exchange_fail(x,
@@ -572,9 +613,35 @@ static ngx_int_t
 ngx_http_registry_answer(ngx_http_registry_exchange_t *x)
 {
     ngx_int_t                  rc;
+    const char                *reason;
     registry_http_response_t  *response;
 
     response = &x->call.response;
+
+    if (x->shim) {
+        ngx_http_registry_upstream_answered(x);
+
+        reason = ngx_http_registry_unfit(x);
+
+        if (reason && x->reuse && x->peer->tries > 1) {
+
+            /* the next one may be better */
+
+            return ngx_http_registry_exchange_fail(x,
+                                   NGX_HTTP_REGISTRY_CALL_BUSY, reason, 0);
+        }
+    }
+
+    if (response->status == 407 && x->proxied) {
+
+        /* the next call has the new ones, if there are new ones */
+
+        (void) ngx_http_registry_proxy_refused(x->state);
+
+        return ngx_http_registry_exchange_fail(x, NGX_HTTP_REGISTRY_CALL_PROXY,
+                                        ngx_http_registry_proxy_reason(407),
+                                        0);
+    }
 
     x->answered = 1;
     x->body = registry_http_has_body(response, x->head);

@@ -38,14 +38,11 @@ typedef struct {
 } ngx_http_registry_lookup_task_t;
 
 
-static ngx_int_t ngx_http_registry_resolve_wait(
-    ngx_http_registry_exchange_t *x);
 static ngx_int_t ngx_http_registry_resolved(ngx_http_registry_exchange_t *x);
 static void ngx_http_registry_resolve_handler(ngx_resolver_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_resolve_add(
     ngx_http_registry_exchange_t *x, struct sockaddr *sockaddr,
     socklen_t socklen);
-static ngx_uint_t ngx_http_registry_resolve_private(struct sockaddr *sockaddr);
 static ngx_int_t ngx_http_registry_lookup(ngx_http_registry_exchange_t *x);
 static ngx_http_registry_lookup_t *ngx_http_registry_lookup_find(
     ngx_http_registry_client_state_t *state, ngx_str_t *name);
@@ -90,7 +87,7 @@ ngx_http_registry_resolve(ngx_http_registry_exchange_t *x)
 
     ngx_http_registry_exchange_wait(x, NGX_HTTP_REGISTRY_WAIT_NAME);
 
-    x->step = ngx_http_registry_resolve_wait;
+    x->step = ngx_http_registry_exchange_idle;
 
     resolver = x->call.client->resolver;
 
@@ -123,13 +120,6 @@ failed:
 
     return ngx_http_registry_exchange_fail(x, NGX_HTTP_REGISTRY_CALL_LOCAL,
                                            NULL, 0);
-}
-
-
-static ngx_int_t
-ngx_http_registry_resolve_wait(ngx_http_registry_exchange_t *x)
-{
-    return NGX_AGAIN;
 }
 
 
@@ -213,7 +203,7 @@ ngx_http_registry_resolve_add(ngx_http_registry_exchange_t *x,
         return NGX_OK;
     }
 
-    if (x->target == NULL && !x->call.client->allow_private
+    if (x->target == NULL && !x->proxied && !x->call.client->allow_private
         && ngx_http_registry_resolve_private(sockaddr))
     {
         x->forbidden = 1;
@@ -250,7 +240,7 @@ ngx_http_registry_resolve_add(ngx_http_registry_exchange_t *x,
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_registry_resolve_private(struct sockaddr *sockaddr)
 {
     struct sockaddr_in   *sin;

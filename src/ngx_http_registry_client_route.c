@@ -8,6 +8,12 @@
 #include "ngx_http_registry_client_exchange.h"
 
 
+static ngx_int_t ngx_http_registry_route_proxy(
+    ngx_http_registry_exchange_t *x);
+static ngx_int_t ngx_http_registry_route_check(
+    ngx_http_registry_exchange_t *x);
+static ngx_int_t ngx_http_registry_route_origin(
+    ngx_http_registry_exchange_t *x);
 static void ngx_http_registry_route_method(ngx_http_registry_exchange_t *x);
 static ngx_http_registry_target_t *ngx_http_registry_route_target(
     ngx_http_registry_client_t *client, registry_url_t *url);
@@ -41,7 +47,115 @@ ngx_http_registry_route(ngx_http_registry_exchange_t *x)
         x->authority = target->ssl_name;
     }
 
+    if (ngx_http_registry_route_origin(x) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     x->step = ngx_http_registry_resolve;
+
+    if (target && target->upstream) {
+
+        /* its servers are addresses: no proxy is asked for them */
+
+        x->upstream = target->upstream;
+        x->step = x->call.pin.len ? ngx_http_registry_upstream_pinned
+                                  : ngx_http_registry_connect;
+
+    } else if (ngx_http_registry_proxy_applies(x)) {
+        return ngx_http_registry_route_proxy(x);
+    }
+
+    return NGX_OK;
+}
+
+
+/* the names are resolved by the proxy */
+
+static ngx_int_t
+ngx_http_registry_route_proxy(ngx_http_registry_exchange_t *x)
+{
+    u_char  *p;
+
+    x->proxied = 1;
+    x->step = ngx_http_registry_route_check;
+
+    if (!x->call.url.https) {
+
+        p = ngx_pnalloc(x->call.pool, sizeof("http://") - 1
+                                      + x->authority.len + x->uri.len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        x->uri.len = ngx_sprintf(p, "http://%V%V", &x->authority, &x->uri) - p;
+        x->uri.data = p;
+
+        /* whatever server it leads to, the connection is the proxy's */
+
+        x->origin.len = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the step before a call to the proxy */
+
+static ngx_int_t
+ngx_http_registry_route_check(ngx_http_registry_exchange_t *x)
+{
+    ngx_addr_t       addr;
+    registry_url_t  *proxy;
+
+    if (x->target == NULL
+        && !x->call.client->allow_private
+        && ngx_parse_addr(x->call.pool, &addr, x->host.data, x->host.len)
+           == NGX_OK
+        && ngx_http_registry_resolve_private(addr.sockaddr))
+    {
+        return ngx_http_registry_exchange_fail(x,
+                                   NGX_HTTP_REGISTRY_CALL_FORBIDDEN, NULL, 0);
+    }
+
+    proxy = &x->call.client->proxy;
+
+    ngx_http_registry_str(&x->host, &proxy->host);
+    x->port = proxy->port;
+
+    x->step = ngx_http_registry_resolve;
+
+    return NGX_OK;
+}
+
+
+/* "host:port", in lower case */
+
+static ngx_int_t
+ngx_http_registry_route_origin(ngx_http_registry_exchange_t *x)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(x->call.pool, x->host.len + sizeof("[]:65535") - 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    x->origin.data = p;
+
+    if (x->call.url.ipv6) {
+        *p++ = '[';
+    }
+
+    ngx_strlow(p, x->host.data, x->host.len);
+    p += x->host.len;
+
+    if (x->call.url.ipv6) {
+        *p++ = ']';
+    }
+
+    p = ngx_sprintf(p, ":%ui", (ngx_uint_t) x->port);
+
+    x->origin.len = p - x->origin.data;
 
     return NGX_OK;
 }
@@ -60,11 +174,12 @@ ngx_http_registry_route_method(ngx_http_registry_exchange_t *x)
 
     x->head = ngx_http_registry_method_is("HEAD");
 
-    x->safe = x->head
-              || ngx_http_registry_method_is("GET")
-              || ngx_http_registry_method_is("DELETE");
+    x->bodyless = x->head
+                  || ngx_http_registry_method_is("GET")
+                  || ngx_http_registry_method_is("DELETE");
 
-    x->idempotent = x->safe || ngx_http_registry_method_is("PUT");
+    x->reuse = x->call.content_length == 0
+               && (x->bodyless || ngx_http_registry_method_is("PUT"));
 }
 
 
