@@ -16,6 +16,7 @@
 #include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_remote.h"
 #include "ngx_http_registry_store.h"
+#include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
 
 #include "registry_error.h"

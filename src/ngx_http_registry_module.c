@@ -333,6 +333,7 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
 
     mcf->shm_zone->init = ngx_http_registry_zone_init;
     mcf->shm_zone->data = &mcf->zone;
+    mcf->zone.pool = cf->pool;
 
     return NGX_CONF_OK;
 }
@@ -1021,6 +1022,12 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
     json_object_seed(0);
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_registry_module);
+
+    if (mcf->shm_zone
+        && ngx_http_registry_wake_init_process(&mcf->zone, cycle) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     store = mcf->stores.elts;
 

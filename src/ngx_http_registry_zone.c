@@ -5,6 +5,7 @@
  */
 
 
+#include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
 
 
@@ -13,6 +14,8 @@
 #define NGX_HTTP_REGISTRY_ZONE_EVICT  64
 
 
+static ngx_int_t ngx_http_registry_zone_create(
+    ngx_http_registry_zone_t *zone, size_t size);
 static void *ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone,
     size_t size, ngx_http_registry_entry_t *keep);
 static ngx_int_t ngx_http_registry_zone_body(ngx_http_registry_zone_t *zone,
@@ -23,24 +26,28 @@ static ngx_int_t ngx_http_registry_zone_cmp(ngx_http_registry_entry_t *one,
     ngx_http_registry_entry_t *two);
 
 
+static const ngx_http_registry_zone_part_t *const
+    ngx_http_registry_zone_parts[NGX_HTTP_REGISTRY_ZONE_PARTS] =
+{
+    [NGX_HTTP_REGISTRY_ZONE_WAKE] = &ngx_http_registry_wake_part
+};
+
+
 ngx_int_t
 ngx_http_registry_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 {
-    ngx_http_registry_zone_t    *ozone = data;
-    ngx_http_registry_zone_t    *zone;
-    ngx_http_registry_shared_t  *sh;
+    ngx_http_registry_zone_t  *old = data;
+    ngx_http_registry_zone_t  *zone;
+
+    ngx_uint_t  i;
 
     zone = shm_zone->data;
-
-    if (ozone) {
-        zone->sh = ozone->sh;
-        zone->shpool = ozone->shpool;
-        return NGX_OK;
-    }
-
     zone->shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
 
-    if (shm_zone->shm.exists) {
+    if (old) {
+        zone->sh = old->sh;
+
+    } else if (shm_zone->shm.exists) {
         zone->sh = zone->shpool->data;
 
         if (zone->sh->version != NGX_HTTP_REGISTRY_ZONE_VERSION) {
@@ -49,8 +56,31 @@ ngx_http_registry_zone_init(ngx_shm_zone_t *shm_zone, void *data)
             return NGX_ERROR;
         }
 
-        return NGX_OK;
+    } else if (ngx_http_registry_zone_create(zone, shm_zone->shm.size)
+               != NGX_OK)
+    {
+        return NGX_ERROR;
     }
+
+    for (i = 0; i < NGX_HTTP_REGISTRY_ZONE_PARTS; i++) {
+        if (ngx_http_registry_zone_parts[i]->init(zone, old,
+                                                  shm_zone->shm.log)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_zone_create(ngx_http_registry_zone_t *zone, size_t size)
+{
+    size_t                       n;
+    ngx_uint_t                   i;
+    ngx_http_registry_shared_t  *sh;
 
     sh = ngx_slab_calloc(zone->shpool, sizeof(ngx_http_registry_shared_t));
     if (sh == NULL) {
@@ -60,6 +90,15 @@ ngx_http_registry_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     sh->version = NGX_HTTP_REGISTRY_ZONE_VERSION;
     ngx_rbtree_init(&sh->rbtree, &sh->sentinel, ngx_http_registry_zone_insert);
     ngx_queue_init(&sh->queue);
+
+    for (i = 0; i < NGX_HTTP_REGISTRY_ZONE_PARTS; i++) {
+        n = ngx_http_registry_zone_parts[i]->size(size);
+
+        sh->part[i] = ngx_slab_calloc(zone->shpool, n);
+        if (sh->part[i] == NULL) {
+            return NGX_ERROR;
+        }
+    }
 
     zone->sh = sh;
     zone->shpool->data = sh;

@@ -39,7 +39,7 @@ typedef enum {
 
 /* the layout of what is shared; a change wants a new version */
 
-#define NGX_HTTP_REGISTRY_ZONE_VERSION  1
+#define NGX_HTTP_REGISTRY_ZONE_VERSION  2
 #define NGX_HTTP_REGISTRY_ZONE_STRIPES  256
 #define NGX_HTTP_REGISTRY_ZONE_MIN      (32 * ngx_pagesize)
 
@@ -65,6 +65,14 @@ typedef struct {
 } ngx_http_registry_entry_t;
 
 
+/* what other mechanisms keep in the zone; the order is that of zone.c */
+
+typedef enum {
+    NGX_HTTP_REGISTRY_ZONE_WAKE = 0,
+    NGX_HTTP_REGISTRY_ZONE_PARTS
+} ngx_http_registry_zone_part_e;
+
+
 typedef struct {
     ngx_uint_t                   version;
     ngx_rbtree_t                 rbtree;
@@ -72,13 +80,35 @@ typedef struct {
     ngx_queue_t                  queue;     /* the least recently used last */
     ngx_uint_t                   generation[NGX_HTTP_REGISTRY_ZONE_STRIPES];
     ngx_atomic_t                 count[NGX_HTTP_REGISTRY_COUNT_MAX];
+    void                        *part[NGX_HTTP_REGISTRY_ZONE_PARTS];
 } ngx_http_registry_shared_t;
 
 
-typedef struct {
+typedef struct ngx_http_registry_wake_s  ngx_http_registry_wake_t;
+typedef struct ngx_http_registry_zone_s  ngx_http_registry_zone_t;
+
+
+struct ngx_http_registry_zone_s {
     ngx_http_registry_shared_t  *sh;
     ngx_slab_pool_t             *shpool;
-} ngx_http_registry_zone_t;
+    ngx_pool_t                  *pool;      /* of the cycle */
+    ngx_http_registry_wake_t    *wake;      /* wake.c's own */
+};
+
+
+typedef struct {
+    /* zeroed bytes that it wants in a zone so large, all at once */
+    size_t                     (*size)(size_t zone);
+
+    /*
+     * In the master, for each cycle, and for "nginx -t".  "old" is NULL if
+     * the memory is new; else it is the zone of the cycle before, which may
+     * go on if this one fails.
+     */
+    ngx_int_t                  (*init)(ngx_http_registry_zone_t *zone,
+                                       ngx_http_registry_zone_t *old,
+                                       ngx_log_t *log);
+} ngx_http_registry_zone_part_t;
 
 
 ngx_int_t ngx_http_registry_zone_init(ngx_shm_zone_t *shm_zone, void *data);
