@@ -52,6 +52,7 @@ typedef struct {
     ngx_array_t                        stores;    /* of store pointers */
     ngx_array_t                        remotes;   /* of remote pointers */
     ngx_http_registry_remote_t        *remote_default;
+    ngx_http_registry_health_t         health;
     ngx_array_t                        locations; /* of core location confs */
 } ngx_http_registry_main_conf_t;
 

@@ -11,6 +11,7 @@
 
 
 #include "ngx_http_registry_client.h"
+#include "ngx_http_registry_health.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_token.h"
 #include "ngx_http_registry_zone.h"
@@ -56,6 +57,7 @@ typedef struct {
     ngx_flag_t                   library;       /* "x" is "library/x" there */
 
     ngx_flag_t                   proxied;       /* "http_proxy", also "off" */
+    ngx_http_registry_health_conf_t  health;    /* "health_check" */
 
     ngx_http_registry_zone_t    *zone;
     uint32_t                     id;            /* of its keys in the zone */

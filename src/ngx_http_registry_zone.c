@@ -5,6 +5,7 @@
  */
 
 
+#include "ngx_http_registry_health.h"
 #include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
 
@@ -16,8 +17,6 @@
 
 static ngx_int_t ngx_http_registry_zone_create(
     ngx_http_registry_zone_t *zone, size_t size);
-static void *ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone,
-    size_t size, ngx_http_registry_entry_t *keep);
 static ngx_int_t ngx_http_registry_zone_body(ngx_http_registry_zone_t *zone,
     ngx_http_registry_entry_t *entry, ngx_str_t *body);
 static void ngx_http_registry_zone_insert(ngx_rbtree_node_t *temp,
@@ -29,7 +28,8 @@ static ngx_int_t ngx_http_registry_zone_cmp(ngx_http_registry_entry_t *one,
 static const ngx_http_registry_zone_part_t *const
     ngx_http_registry_zone_parts[NGX_HTTP_REGISTRY_ZONE_PARTS] =
 {
-    [NGX_HTTP_REGISTRY_ZONE_WAKE] = &ngx_http_registry_wake_part
+    [NGX_HTTP_REGISTRY_ZONE_WAKE] = &ngx_http_registry_wake_part,
+    [NGX_HTTP_REGISTRY_ZONE_HEALTH] = &ngx_http_registry_health_part
 };
 
 
@@ -273,7 +273,7 @@ ngx_http_registry_zone_copy(ngx_http_registry_entry_t *entry, u_char *to)
 }
 
 
-static void *
+void *
 ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone, size_t size,
     ngx_http_registry_entry_t *keep)
 {
