@@ -69,6 +69,7 @@ typedef struct {
     ngx_array_t                        remotes;   /* of remote pointers */
     ngx_http_registry_remote_t        *remote_default;
     ngx_http_registry_memcached_t     *memcached;
+    ngx_http_registry_health_t         health;
     ngx_array_t                        locations; /* of core location confs */
     ngx_http_registry_counters_t      *counters;  /* of what is hosted */
     ngx_uint_t                         status;    /* is shown somewhere */

@@ -305,6 +305,8 @@ ngx_http_registry_create_main_conf(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&mcf->locations, cf->pool, 2,
                           sizeof(ngx_http_core_loc_conf_t *))
+           != NGX_OK
+        || ngx_http_registry_health_create(cf, &mcf->health, &mcf->zone)
            != NGX_OK)
     {
         return NULL;
@@ -1007,6 +1009,8 @@ ngx_http_registry_init_module(ngx_cycle_t *cycle)
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_registry_module);
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
+    ngx_http_registry_health_init_module(&mcf->health);
+
     store = mcf->stores.elts;
 
     for (i = 0; i < mcf->stores.nelts; i++) {
@@ -1088,6 +1092,8 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
             store[i]->driver->init(store[i], cycle->log);
         }
     }
+
+    ngx_http_registry_health_init_process(cycle);
 
     return NGX_OK;
 }

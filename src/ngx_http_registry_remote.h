@@ -13,6 +13,7 @@
 #include "ngx_http_registry_client.h"
 #include "ngx_http_registry_count.h"
 #include "ngx_http_registry_memcached.h"
+#include "ngx_http_registry_health.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_token.h"
 #include "ngx_http_registry_zone.h"
@@ -58,6 +59,7 @@ typedef struct {
     ngx_flag_t                   library;       /* "x" is "library/x" there */
 
     ngx_flag_t                   proxied;       /* "http_proxy", also "off" */
+    ngx_http_registry_health_conf_t  health;    /* "health_check" */
 
     ngx_http_registry_zone_t    *zone;
     ngx_http_registry_counters_t  *counters;

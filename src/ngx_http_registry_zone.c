@@ -7,6 +7,7 @@
 
 #include "ngx_http_registry_count.h"
 #include "ngx_http_registry_flight.h"
+#include "ngx_http_registry_health.h"
 #include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
 
@@ -18,8 +19,6 @@
 
 static ngx_int_t ngx_http_registry_zone_create(
     ngx_http_registry_zone_t *zone, size_t size);
-static void *ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone,
-    size_t size, ngx_http_registry_entry_t *keep);
 static ngx_int_t ngx_http_registry_zone_body(ngx_http_registry_zone_t *zone,
     ngx_http_registry_entry_t *entry, ngx_str_t *body);
 static void ngx_http_registry_zone_insert(ngx_rbtree_node_t *temp,
@@ -33,7 +32,8 @@ static const ngx_http_registry_zone_part_t *const
 {
     [NGX_HTTP_REGISTRY_ZONE_WAKE] = &ngx_http_registry_wake_part,
     [NGX_HTTP_REGISTRY_ZONE_FLIGHT] = &ngx_http_registry_flight_part,
-    [NGX_HTTP_REGISTRY_ZONE_COUNT] = &ngx_http_registry_count_part
+    [NGX_HTTP_REGISTRY_ZONE_COUNT] = &ngx_http_registry_count_part,
+    [NGX_HTTP_REGISTRY_ZONE_HEALTH] = &ngx_http_registry_health_part
 };
 
 
@@ -296,7 +296,7 @@ ngx_http_registry_zone_reserve(ngx_http_registry_zone_t *zone, size_t size)
 }
 
 
-static void *
+void *
 ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone, size_t size,
     ngx_http_registry_entry_t *keep)
 {

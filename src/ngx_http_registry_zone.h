@@ -48,6 +48,7 @@ typedef enum {
     NGX_HTTP_REGISTRY_ZONE_WAKE = 0,
     NGX_HTTP_REGISTRY_ZONE_FLIGHT,
     NGX_HTTP_REGISTRY_ZONE_COUNT,
+    NGX_HTTP_REGISTRY_ZONE_HEALTH,
     NGX_HTTP_REGISTRY_ZONE_PARTS
 } ngx_http_registry_zone_part_e;
 
@@ -115,6 +116,14 @@ ngx_http_registry_entry_t *ngx_http_registry_zone_find(
 
 void ngx_http_registry_zone_touch(ngx_http_registry_zone_t *zone,
     ngx_http_registry_entry_t *entry);
+
+/*
+ * Memory for others, of at most a page; made free by evicting entries, but not
+ * "keep".  NULL if there is none even so.
+ */
+
+void *ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone,
+    size_t size, ngx_http_registry_entry_t *keep);
 
 /*
  * Puts an entry in the place of the one with the same key, making room for
