@@ -27,6 +27,7 @@ typedef enum {
 typedef struct {
     ngx_pool_t                     *pool;
     ngx_http_registry_main_conf_t  *mcf;
+    ngx_array_t                    *health;     /* of _health_peer_t */
     ngx_array_t                     rows[NGX_HTTP_REGISTRY_STATUS_TABLES];
     registry_metrics_t              tables[NGX_HTTP_REGISTRY_STATUS_TABLES];
 } ngx_http_registry_status_t;
@@ -55,6 +56,9 @@ static ngx_int_t ngx_http_registry_status_upstream(
 static ngx_int_t ngx_http_registry_status_peers(
     ngx_http_registry_status_t *status, ngx_str_t *upstream,
     ngx_http_upstream_rr_peers_t *peers, ngx_uint_t backup);
+static ngx_http_registry_health_peer_t *ngx_http_registry_status_health(
+    ngx_http_registry_status_t *status, ngx_str_t *upstream,
+    ngx_str_t *peer);
 static ngx_int_t ngx_http_registry_status_memcached(
     ngx_http_registry_status_t *status);
 static ngx_int_t ngx_http_registry_status_active(
@@ -176,6 +180,12 @@ static const registry_metric_t  ngx_http_registry_upstream_metrics[] = {
                            "Whether it is a backup server."),
     ngx_http_registry_gauge("connections", "peer_connections",
                             "Connections to it."),
+    ngx_http_registry_flag("unhealthy", "peer_unhealthy",
+                           "Whether it does not pass its health checks."),
+    ngx_http_registry_counter("checks", "peer_checks_total",
+                              "Health checks of it."),
+    ngx_http_registry_counter("failed_checks", "peer_failed_checks_total",
+                              "Health checks that it did not pass."),
     ngx_http_registry_no_metric
 };
 
@@ -626,6 +636,12 @@ ngx_http_registry_status_upstreams(ngx_http_registry_status_t *status)
     ngx_http_registry_remote_t   **remote;
     ngx_http_registry_target_t    *target;
 
+    status->health = ngx_http_registry_health_peers(&status->mcf->zone,
+                                                    status->pool);
+    if (status->health == NULL) {
+        return NGX_ERROR;
+    }
+
     remote = status->mcf->remotes.elts;
 
     for (i = 0; i < status->mcf->remotes.nelts; i++) {
@@ -686,9 +702,10 @@ ngx_http_registry_status_peers(ngx_http_registry_status_t *status,
     ngx_str_t *upstream, ngx_http_upstream_rr_peers_t *peers,
     ngx_uint_t backup)
 {
-    int64_t                      *value;
-    ngx_uint_t                    failed;
-    ngx_http_upstream_rr_peer_t  *peer;
+    int64_t                          *value;
+    ngx_uint_t                        failed;
+    ngx_http_upstream_rr_peer_t      *peer;
+    ngx_http_registry_health_peer_t  *health;
 
     for (peer = peers->peer; peer; peer = peer->next) {
 
@@ -718,9 +735,45 @@ ngx_http_registry_status_peers(ngx_http_registry_status_t *status,
         *value++ = failed;
         *value++ = backup;
         *value++ = peer->conns;
+
+        health = ngx_http_registry_status_health(status, upstream,
+                                                 &peer->name);
+
+        if (health) {
+            *value++ = health->down;
+            *value++ = health->checks;
+            *value++ = health->failures;
+        }
     }
 
     return NGX_OK;
+}
+
+
+/* NULL: it is not checked */
+
+static ngx_http_registry_health_peer_t *
+ngx_http_registry_status_health(ngx_http_registry_status_t *status,
+    ngx_str_t *upstream, ngx_str_t *peer)
+{
+    ngx_uint_t                        i;
+    ngx_http_registry_health_peer_t  *health;
+
+    health = status->health->elts;
+
+    for (i = 0; i < status->health->nelts; i++) {
+        if (health[i].upstream.len == upstream->len
+            && health[i].name.len == peer->len
+            && ngx_strncmp(health[i].upstream.data, upstream->data,
+                           upstream->len)
+               == 0
+            && ngx_strncmp(health[i].name.data, peer->data, peer->len) == 0)
+        {
+            return &health[i];
+        }
+    }
+
+    return NULL;
 }
 
 
