@@ -178,6 +178,8 @@ struct ngx_http_registry_ctx_s {
 
     registry_digest_t                  digest;    /* of what is answered */
     ngx_str_t                          cache;     /* $registry_cache */
+    ngx_uint_t                         found;     /* the same, to be counted;
+                                                     0: not yet */
 
     /* the error to answer with */
     registry_error_e                   error;
@@ -436,7 +438,7 @@ void ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc);
 ngx_http_registry_counters_t *ngx_http_registry_counters(
     ngx_http_registry_ctx_t *ctx);
 
-/* sets $registry_cache, and counts */
+/* sets $registry_cache; the last one is counted */
 
 void ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_count_e how);

@@ -347,12 +347,14 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
         return ngx_http_registry_not_allowed(ctx);
     }
 
-    ngx_http_registry_count(ngx_http_registry_counters(ctx),
-                            ctx->method->count);
+    if (r == r->main) {
+        ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                                ctx->method->count);
 
-    ctx->active = ctx->method;
-    ngx_http_registry_count_active(ngx_http_registry_zone(r),
-                                   ctx->method->count, 1);
+        ctx->active = ctx->method;
+        ngx_http_registry_count_active(ngx_http_registry_zone(r),
+                                       ctx->method->count, 1);
+    }
 
     ctx->step = ctx->remote ? ctx->method->proxy : ctx->method->step;
 
@@ -603,8 +605,7 @@ ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
     };
 
     ctx->cache = names[how - NGX_HTTP_REGISTRY_COUNT_HIT];
-
-    ngx_http_registry_count(ngx_http_registry_counters(ctx), how);
+    ctx->found = how;
 }
 
 

@@ -375,6 +375,10 @@ ngx_http_registry_status_log(ngx_http_request_t *r)
 
     counters = ngx_http_registry_counters(ctx);
 
+    if (ctx->found) {
+        ngx_http_registry_count(counters, ctx->found);
+    }
+
     /* as $body_bytes_sent */
 
     sent = r->connection->sent - r->header_size;

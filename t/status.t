@@ -16,6 +16,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use JSON::PP qw//;
 
 use lib 'lib';
+use Clients;
 use Test::Nginx;
 use Test::Nginx::Origin;
 use Test::Nginx::Registry;
@@ -244,7 +245,7 @@ is_deeply(changes(sub {
 	sysread($s, my $buf, 1000);
 	is(status()->{active}{requests}{pull_blob}, 1, 'a pull in progress');
 	close $s;
-	settle(sub { !status()->{active}{requests}{pull_blob} },
+	ok(wait_for(sub { !status()->{active}{requests}{pull_blob} }),
 		'no more in progress');
 }, qr/sent_bytes/), {
 	'- requests pull_blob' => 1,
@@ -438,8 +439,8 @@ is_deeply({ map { $_ => numbers()->{$_} } keys %$before }, $before,
 
 is_deeply(changes(sub {
 	request(GET => '/v2/a/blobs/' . sha256('layer')) for 1 .. 40;
-	settle(sub { status()->{namespaces}{''}{sent_bytes}
-		>= $before->{'- sent_bytes'} + 200 }, 'workers');
+	ok(wait_for(sub { status()->{namespaces}{''}{sent_bytes}
+		>= $before->{'- sent_bytes'} + 200 }), 'workers');
 }), {
 	'- requests pull_blob' => 40,
 	'- sent_bytes' => 200,
@@ -451,11 +452,11 @@ my $location = request(POST => '/v2/a/blobs/uploads/')->location;
 my $s = send_request(PATCH => $location, raw => "PATCH $location HTTP/1.1\r\n"
 	. "Host: localhost\r\nContent-Length: 100\r\n\r\nsome");
 
-settle(sub { status()->{active}{requests}{push_blob} == 1 },
+ok(wait_for(sub { status()->{active}{requests}{push_blob} == 1 }),
 	'an upload in progress');
 
 kill 'KILL', workers($t);
-settle(sub { eval { status()->{active}{requests}{push_blob} == 0 } },
+ok(wait_for(sub { eval { status()->{active}{requests}{push_blob} == 0 } }),
 	'none after workers were killed');
 
 # without the remote, and with it again
@@ -634,17 +635,6 @@ sub prometheus {
 	return \%samples;
 }
 
-sub settle {
-	my ($done, $name) = @_;
-	my $end = time() + 10 * ($ENV{TEST_NGINX_VALGRIND} ? 10 : 1);
-
-	until ($done->() || time() > $end) {
-		select undef, undef, undef, 0.02;
-	}
-
-	ok($done->(), $name);
-}
-
 sub workers {
 	my ($t) = @_;
 	my $master = $t->read_file('nginx.pid') + 0;
@@ -662,15 +652,10 @@ sub reload {
 
 	$t->reload();
 
-	my $end = time() + 30 * ($ENV{TEST_NGINX_VALGRIND} ? 10 : 1);
-
-	while (time() < $end) {
+	wait_for(sub {
 		my @now = workers($t);
-		return if @now && !grep { $old{$_} } @now;
-		select undef, undef, undef, 0.05;
-	}
-
-	die "no new workers\n";
+		return @now && !grep { $old{$_} } @now;
+	}) or die "no new workers\n";
 }
 
 sub configure {
