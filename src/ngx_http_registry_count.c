@@ -126,8 +126,8 @@ ngx_http_registry_count_find(ngx_http_registry_count_shared_t *sh,
 
     for (counters = sh->counters; counters; counters = counters->next) {
 
-        if (counters->n == name->n && counters->len == name->name.len
-            && ngx_memcmp(&counters->count[name->n], name->name.data,
+        if (counters->n == name->n && counters->name.len == name->name.len
+            && ngx_memcmp(counters->name.data, name->name.data,
                           name->name.len)
                == 0)
         {
@@ -148,17 +148,17 @@ ngx_http_registry_count_create(ngx_http_registry_zone_t *zone,
     ngx_http_registry_count_shared_t  *sh;
 
     size = offsetof(ngx_http_registry_counters_t, count)
-           + name->n * sizeof(ngx_atomic_t) + name->name.len;
+           + name->n * sizeof(ngx_atomic_t);
 
     ngx_http_registry_zone_lock(zone);
 
-    counters = ngx_http_registry_zone_reserve(zone, size);
+    counters = ngx_http_registry_zone_reserve(zone, size + name->name.len);
 
     if (counters) {
-        counters->len = name->name.len;
         counters->n = name->n;
-        ngx_memcpy((void *) &counters->count[name->n], name->name.data,
-                   name->name.len);
+        counters->name.len = name->name.len;
+        counters->name.data = (u_char *) counters + size;
+        ngx_memcpy(counters->name.data, name->name.data, name->name.len);
 
         sh = zone->sh->part[NGX_HTTP_REGISTRY_ZONE_COUNT];
 

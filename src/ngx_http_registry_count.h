@@ -76,7 +76,7 @@ typedef struct ngx_http_registry_counters_s  ngx_http_registry_counters_t;
 
 struct ngx_http_registry_counters_s {
     ngx_http_registry_counters_t  *next;
-    size_t                         len;     /* of the name behind them */
+    ngx_str_t                      name;    /* behind them */
     ngx_uint_t                     n;
     ngx_atomic_t                   count[1];
 };
