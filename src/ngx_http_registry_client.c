@@ -571,7 +571,9 @@ ngx_http_registry_exchange_log_error(ngx_http_registry_exchange_t *x)
     level = NGX_LOG_INFO;
     logged = &x->state->logged[x->call.error];
 
-    if (*logged == 0 || now - *logged >= NGX_HTTP_REGISTRY_LOG_AGAIN) {
+    if (!x->call.client->quiet
+        && (*logged == 0 || now - *logged >= NGX_HTTP_REGISTRY_LOG_AGAIN))
+    {
         *logged = now;
         level = NGX_LOG_ERR;
     }

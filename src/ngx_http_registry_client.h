@@ -71,6 +71,9 @@ struct ngx_http_registry_client_s {
     ngx_array_t                     *no_proxy;  /* of ngx_str_t: "host",
                                                    ".suffix", address, CIDR */
 
+    ngx_flag_t                       quiet;     /* failures are no errors of
+                                                   the log: the owner's are */
+
     ngx_flag_t                       allow_private;
                                      /* redirects and token realms may lead to
                                         private addresses */

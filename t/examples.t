@@ -33,7 +33,7 @@ my @snippets = snippets('../README.md', glob('../docs/*.md'));
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(86 + 2 * @snippets);
+	->has_daemon('openssl')->plan(93 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -320,6 +320,31 @@ is(join(' ', grep { !exists $put->{$_} }
 is(join(' ', map { m!(/var/log/nginx/\S+)! } $fluentd, $promtail,
 	slurp("$examples/logging.conf") =~ /(access_log \S+)/),
 	join(' ', ('/var/log/nginx/registry.json') x 3), 'same log');
+
+# the status page
+
+example('status.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([ $blob = Images::blob('counted') ]);
+
+is($registry->push_image('a/b', 'tag', $image, 'patch'), undef,
+	'status: push');
+is(join("\n", $registry->check('a/b', 'tag', $image->{digest})), '',
+	'status: pull');
+
+$r = $registry->request('GET', '/status');
+is(decode_json($r->{content})->{namespaces}{''}{requests}{push_manifest}, 1,
+	'status: JSON');
+
+$r = $registry->request('GET', '/metrics');
+like($r->{content}, qr/^nginx_registry_requests_total
+	\{namespace="",operation="push_manifest"\}\ 1$/mx, 'status: Prometheus');
+
+like(http_get($_, LocalAddr => '127.0.0.2'), qr/ 403 /,
+	"status: $_ from elsewhere") for qw! /status /metrics !;
+
+$t->stop();
 
 # the image, which has a directory for the store already
 
