@@ -15,6 +15,7 @@
 
 typedef enum {
     NGX_HTTP_REGISTRY_STATUS_NAMESPACES = 0,
+    NGX_HTTP_REGISTRY_STATUS_CACHES,
     NGX_HTTP_REGISTRY_STATUS_UPSTREAMS,
     NGX_HTTP_REGISTRY_STATUS_MEMCACHED,
     NGX_HTTP_REGISTRY_STATUS_ACTIVE,
@@ -49,6 +50,8 @@ static ngx_int_t ngx_http_registry_status_namespace(
     ngx_http_registry_status_t *status, ngx_str_t *name,
     ngx_http_registry_counters_t *counters,
     ngx_http_registry_remote_t *remote);
+static ngx_int_t ngx_http_registry_status_caches(
+    ngx_http_registry_status_t *status);
 static ngx_int_t ngx_http_registry_status_upstreams(
     ngx_http_registry_status_t *status);
 static ngx_int_t ngx_http_registry_status_upstream(
@@ -131,8 +134,8 @@ static const registry_metric_t  ngx_http_registry_namespace_metrics[] = {
       "Requests that were answered with an error, or not to the end.",
       REGISTRY_METRIC_COUNTER, "class", ngx_http_registry_classes },
 
-    { "cache", "nginx_registry_cache_total",
-      "Pulls by how the answer was found.", REGISTRY_METRIC_COUNTER,
+    { "results", "nginx_registry_results_total",
+      "Requests by how the content was found.", REGISTRY_METRIC_COUNTER,
       "result", ngx_http_registry_results },
 
     { "pushed_blobs", "nginx_registry_pushed_blobs_total",
@@ -165,6 +168,23 @@ static const registry_metric_t  ngx_http_registry_namespace_metrics[] = {
 
     ngx_http_registry_flag("up", "remote_up",
                            "Whether the remote answers, so far as is known."),
+    ngx_http_registry_no_metric
+};
+
+
+static const registry_metric_t  ngx_http_registry_cache_metrics[] = {
+    ngx_http_registry_gauge("size_bytes", "cache_size_bytes",
+                            "Bytes that the cache takes on the disk."),
+    ngx_http_registry_gauge("max_size_bytes", "cache_max_size_bytes",
+                            "Its max_size."),
+    ngx_http_registry_gauge("blobs", "cache_blobs",
+                            "Blobs and manifests in it."),
+    ngx_http_registry_counter("evictions", "cache_evictions_total",
+                              "Blobs and manifests that were removed."),
+    ngx_http_registry_counter("evicted_bytes", "cache_evicted_bytes_total",
+                              "Bytes that they took."),
+    ngx_http_registry_flag("indexed", "cache_indexed",
+                           "Whether all that is in it is known by now."),
     ngx_http_registry_no_metric
 };
 
@@ -238,6 +258,10 @@ static const char *const  ngx_http_registry_namespace_labels[] = {
     "namespace", NULL
 };
 
+static const char *const  ngx_http_registry_cache_labels[] = {
+    "cache", NULL
+};
+
 static const char *const  ngx_http_registry_upstream_labels[] = {
     "upstream", "peer", NULL
 };
@@ -263,6 +287,10 @@ static const struct {
     { "namespaces", ngx_http_registry_namespace_labels,
       ngx_http_registry_namespace_metrics,
       ngx_http_registry_status_namespaces },
+
+    { "caches", ngx_http_registry_cache_labels,
+      ngx_http_registry_cache_metrics,
+      ngx_http_registry_status_caches },
 
     { "upstreams", ngx_http_registry_upstream_labels,
       ngx_http_registry_upstream_metrics,
@@ -626,6 +654,44 @@ ngx_http_registry_status_namespace(ngx_http_registry_status_t *status,
 
     value[NGX_HTTP_REGISTRY_COUNT_MAX] =
                                     ngx_http_registry_remote_answers(remote);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_status_caches(ngx_http_registry_status_t *status)
+{
+    int64_t                           *value;
+    ngx_uint_t                         i;
+    ngx_http_registry_store_t        **store;
+    ngx_http_registry_evict_status_t   cache;
+
+    store = status->mcf->stores.elts;
+
+    for (i = 0; i < status->mcf->stores.nelts; i++) {
+
+        if (store[i]->evict == NULL) {
+            continue;
+        }
+
+        value = ngx_http_registry_status_row(status,
+                                             NGX_HTTP_REGISTRY_STATUS_CACHES,
+                                             &store[i]->name, NULL);
+        if (value == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_registry_evict_status(store[i], &cache);
+
+        *value++ = cache.size;
+        *value++ = store[i]->evict->max_size ? store[i]->evict->max_size
+                                             : REGISTRY_METRIC_NONE;
+        *value++ = cache.blobs;
+        *value++ = cache.evictions;
+        *value++ = cache.evicted;
+        *value++ = cache.indexed;
+    }
 
     return NGX_OK;
 }

@@ -46,7 +46,7 @@ http {
 
     registry_zone 1m;
 
-    registry_cache edge { path %%TESTDIR%%/cache; }
+    registry_cache edge { path %%TESTDIR%%/cache; max_size 1g; }
     registry_store local { path %%TESTDIR%%/local; }
 
     registry_remote default { cache edge;  valid 1h;  valid 404 1s; }
@@ -191,8 +191,8 @@ is_deeply(changes(sub {
 }), {
 	'- requests pull_manifest' => 3,
 	'- requests pull_blob' => 3,
-	'- cache miss' => 1,
-	'- cache hit' => 2,
+	'- results miss' => 1,
+	'- results hit' => 2,
 	'- sent_bytes' => 2 * length($manifest) + 5 + 2,
 }, 'pull');
 
@@ -261,7 +261,7 @@ my $size = length $image->{content};
 
 is_deeply(changes(sub { request(GET => "$path/manifests/latest") }), {
 	'docker.io requests pull_manifest' => 1,
-	'docker.io cache miss' => 1,
+	'docker.io results miss' => 1,
 	'docker.io sent_bytes' => $size,
 	'docker.io received_bytes' => $size,
 	'docker.io answers answered' => 1,
@@ -272,7 +272,7 @@ is_deeply(changes(sub {
 	request(GET => '/v2/library/alpine/manifests/latest?ns=docker.io');
 }), {
 	'docker.io requests pull_manifest' => 2,
-	'docker.io cache hit' => 2,
+	'docker.io results hit' => 2,
 	'docker.io sent_bytes' => 2 * $size,
 }, 'remote, warm');
 
@@ -283,7 +283,7 @@ is_deeply(changes(sub {
 	$sent += length request(POST => "$path/blobs/uploads/")->body;
 }, qr/received_bytes/), {
 	'docker.io requests pull_manifest' => 1,
-	'docker.io cache miss' => 1,
+	'docker.io results miss' => 1,
 	'docker.io errors 4xx' => 2,
 	'docker.io sent_bytes' => $sent,
 	'docker.io answers answered' => 1,
@@ -298,7 +298,7 @@ is_deeply(changes(sub {
 	request(GET => '/v2/team.example:5000/team/app/manifests/1');
 }), {
 	'team.example:5000 requests pull_manifest' => 1,
-	'team.example:5000 cache miss' => 1,
+	'team.example:5000 results miss' => 1,
 	'team.example:5000 sent_bytes' => length $app->{content},
 	'team.example:5000 received_bytes' => length $app->{content},
 	'team.example:5000 answers answered' => 1,
@@ -311,7 +311,7 @@ is_deeply(changes(sub {
 	request(GET => '/v2/team.example:5000/other/app/manifests/1');
 }, qr/_bytes|answers/), {
 	'team.example:5000 requests pull_manifest' => 1,
-	'team.example:5000 cache miss' => 1,
+	'team.example:5000 results miss' => 1,
 	'team.example:5000 errors 4xx' => 1,
 	'team.example:5000 tokens failed' => 1,
 }, 'no token');
@@ -348,7 +348,7 @@ is_deeply(changes(sub {
 	request(GET => '/v2/docker.io/library/many/manifests/1');
 }, qr/_bytes/), {
 	'docker.io requests pull_manifest' => 1,
-	'docker.io cache miss' => 1,
+	'docker.io results miss' => 1,
 	'docker.io errors 4xx' => 1,
 	'docker.io answers limited' => 1,
 }, 'too many requests');
@@ -371,7 +371,7 @@ is_deeply(changes(sub {
 	request(GET => '/v2/team.example:5000/team/app/manifests/2');
 }, qr/_bytes/), {
 	'team.example:5000 requests pull_manifest' => 1,
-	'team.example:5000 cache miss' => 1,
+	'team.example:5000 results miss' => 1,
 	'team.example:5000 errors 5xx' => 1,
 	'team.example:5000 answers failed' => 1,
 }, 'failed');
@@ -395,7 +395,7 @@ is_deeply(changes(sub {
 	request(GET => '/v2/docker.io/library/failed/manifests/1');
 }, qr/_bytes/), {
 	'docker.io requests pull_manifest' => 1,
-	'docker.io cache miss' => 1,
+	'docker.io results miss' => 1,
 	'docker.io errors 5xx' => 1,
 	'docker.io answers broken' => 1,
 }, 'no answer');
@@ -535,7 +535,7 @@ sub agree {
 	my %metric = (
 		requests => [ 'requests_total', 'operation' ],
 		errors => [ 'errors_total', 'class' ],
-		cache => [ 'cache_total', 'result' ],
+		results => [ 'results_total', 'result' ],
 		pushed_blobs => [ 'pushed_blobs_total', 'how' ],
 		sent_bytes => [ 'sent_bytes_total' ],
 		received_bytes => [ 'received_bytes_total' ],
@@ -570,6 +570,12 @@ sub agree {
 			$json->{upstreams}{origin}{$peer}{$_} + 0
 			for qw/ up down failed backup connections /;
 	}
+
+	my $cache = $json->{caches}{edge};
+	$expected{"cache_$_ cache=edge"} = $cache->{$_} + 0
+		for qw/ size_bytes max_size_bytes blobs indexed /;
+	$expected{"cache_$_ cache=edge"} = $cache->{$_ =~ s/_total//r}
+		for qw/ evictions_total evicted_bytes_total /;
 
 	my %others = map { $_ => delete $samples->{$_} }
 		grep { !exists $expected{$_} } keys %$samples;

@@ -24,7 +24,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http upstream_zone/)
-	->has_daemon('memcached')->plan(25);
+	->has_daemon('memcached')->plan(31);
 
 my $conf = <<'EOF';
 
@@ -42,7 +42,7 @@ http {
 
     registry_zone 2m;
 
-    registry_cache edge { path %%TESTDIR%%/cache; }
+    registry_cache edge { path %%TESTDIR%%/cache; max_size 1m; }
     registry_memcached 127.0.0.1:8090 127.0.0.1:8091 key=%%TESTDIR%%/mc.key;
 
     upstream origin {
@@ -125,12 +125,32 @@ my $hub = status()->{namespaces}{'docker.io'};
 is($hub->{flights}, 1, 'flights');
 is($hub->{received_bytes}, 500_000, 'flight, bytes of the remote');
 is($hub->{sent_bytes}, 1_000_000, 'flight, bytes to clients');
-is($hub->{cache}{miss}, 1, 'flight, a miss');
-is($hub->{cache}{join}, 1, 'flight, a join');
+is($hub->{results}{miss}, 1, 'flight, a miss');
+is($hub->{results}{join}, 1, 'flight, a join');
 
 request(GET => "$path/blobs/$layer");
-ok(wait_for(sub { status()->{namespaces}{'docker.io'}{cache}{hit} == 1 }),
+ok(wait_for(sub { status()->{namespaces}{'docker.io'}{results}{hit} == 1 }),
 	'then a hit');
+
+# what is in the cache now, and what was there before
+
+my $edge = status()->{caches}{edge};
+
+is($edge->{max_size_bytes}, 1024 * 1024, 'cache, limit');
+ok(wait_for(sub { status()->{caches}{edge}{size_bytes} > 500_000 }),
+	'cache, size');
+is(status()->{caches}{edge}{evictions}, 0, 'cache, nothing evicted');
+
+for my $n (1 .. 3) {
+	$layer = $origin->blob('library/alpine', $n x 300_000)->{digest};
+	request(GET => "$path/blobs/$layer");
+}
+
+ok(wait_for(sub { status()->{caches}{edge}{evictions} > 0 }),
+	'cache, evictions');
+cmp_ok(status()->{caches}{edge}{evicted_bytes}, '>', 300_000,
+	'cache, evicted bytes');
+ok(wait_for(sub { status()->{caches}{edge}{blobs} > 0 }), 'cache, blobs');
 
 # servers that are checked
 
