@@ -28,7 +28,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/ http upstream_zone socket_ssl /)
-	->has_daemon('openssl')->plan(109)->todo_alerts();
+	->has_daemon('openssl')->plan(111)->todo_alerts();
 
 my $interval = 0.4;
 
@@ -283,7 +283,11 @@ ok(went($tls, 'up again'), 'tls, up');
 
 # whichever worker it was that asked
 
-for my $pid (sort keys %{{ workers() }}) {
+my %workers;
+
+wait_for(sub { %workers = (%workers, workers()); keys %workers == 3 });
+
+for my $pid (sort keys %workers) {
 	kill 'KILL', $pid;
 	ok(wait_for(sub { !kill 0, $pid }), 'a worker killed');
 	$second->forget();
@@ -347,6 +351,8 @@ refused('health_check;', "$zone registry_remote v.example { cache edge;"
 	told('"health_check" of registry_remote "u.example" in FILE differs '
 	. 'from that of registry_remote "v.example" in FILE, which names the '
 	. 'same upstream "u"'));
+
+undef $t;
 
 ###############################################################################
 
