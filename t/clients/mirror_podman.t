@@ -43,16 +43,11 @@ example('containers/registries.conf' => '/etc/containers/registries.conf');
 
 ###############################################################################
 
-$ENV{HOME} = $dir;
-
-my @storage = ('--root', "$dir/root", '--runroot', "$dir/run",
-	'--storage-driver', 'vfs');
-my @podman = ('podman', @storage, '--tmpdir', "$dir/tmp",
-	'--network-config-dir', "$dir/net", '--cgroup-manager', 'cgroupfs',
-	'--events-backend', 'file', '--runtime', 'runc');
+my @podman = podman($t);
 my @run = ('run', '--rm', '--network', 'none',
 	'--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024');
-my @buildah = ('buildah', @storage);
+my @buildah = ('buildah', '--root', "$dir/root", '--runroot', "$dir/run",
+	'--storage-driver', 'vfs');
 
 # cold, warm, whoever asks
 
