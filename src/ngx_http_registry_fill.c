@@ -317,6 +317,11 @@ ngx_http_registry_run_str(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
 {
     ngx_str_t  s;
 
+    if (from->len == 0) {
+        ngx_str_set(to, "");
+        return NGX_OK;
+    }
+
     s = *from;
 
     to->len = s.len;

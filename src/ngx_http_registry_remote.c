@@ -181,7 +181,7 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_http_registry_fares_t    fares;
 
     remote = ask->remote;
-    ngx_str_null(&none);
+    ngx_str_set(&none, "");
 
     ngx_http_registry_zone_lock(remote->zone);
 
@@ -923,7 +923,7 @@ ngx_http_registry_ask_redirected(ngx_http_registry_ask_t *ask)
         return ngx_http_registry_ask_authorize(ask);
     }
 
-    ngx_str_null(&none);
+    ngx_str_set(&none, "");
 
     return ngx_http_registry_ask_call(ask, &none);
 }

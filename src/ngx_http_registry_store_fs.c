@@ -546,6 +546,15 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
         rc = ngx_http_registry_fs_type_write(op);
     }
 
+    /* Distribution's garbage collector fails on manifests without it */
+
+    if (rc == NGX_OK) {
+        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS "/",
+                                  op->name);
+
+        rc = ngx_http_registry_fs_mkdirs(op, path.data);
+    }
+
     if (rc == NGX_OK) {
         ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
                                   op->name,
@@ -557,15 +566,6 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     if (rc == NGX_OK && op->subject.len) {
         rc = ngx_http_registry_fs_refer(op, &op->subject, &op->digest,
                                         op->descriptor);
-    }
-
-    /* Distribution's garbage collector fails on a repository without it */
-
-    if (rc == NGX_OK && op->ntags == 0) {
-        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS "/",
-                                  op->name);
-
-        rc = ngx_http_registry_fs_mkdirs(op, path.data);
     }
 
     for (i = 0; rc == NGX_OK && i < op->ntags; i++) {

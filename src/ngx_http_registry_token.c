@@ -175,7 +175,7 @@ ngx_http_registry_challenge_find(ngx_http_registry_grant_t *grant,
     /* a challenge is the same for every scope */
 
     any = *grant;
-    ngx_str_null(&any.scope);
+    ngx_str_set(&any.scope, "");
 
     (void) ngx_http_registry_token_key(&key,
                                        NGX_HTTP_REGISTRY_TOKEN_CHALLENGE,
@@ -207,8 +207,8 @@ ngx_http_registry_challenge_keep(ngx_http_registry_grant_t *grant,
     ngx_http_registry_token_key_t   key;
 
     any = *grant;
-    ngx_str_null(&any.scope);
-    ngx_str_null(&none);
+    ngx_str_set(&any.scope, "");
+    ngx_str_set(&none, "");
 
     (void) ngx_http_registry_token_key(&key,
                                        NGX_HTTP_REGISTRY_TOKEN_CHALLENGE,
