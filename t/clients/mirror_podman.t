@@ -36,6 +36,7 @@ my $app = $edge->fill('quay.io', 'team/app:1');
 my $private = $edge->fill('harbor.example.com', 'team/app:1');
 
 $edge->fill('quay.io', 'team/other:1');
+put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
 
 hosts('edge.example.com' => '127.0.0.1');
@@ -97,7 +98,7 @@ fails([@podman, 'pull', 'quay.io/team/other:1'], 'gone, not here');
 
 # one is back, with a certificate of its own making
 
-$edge->start_registries('quay.io', ssl => $edge->stranger('quay.io'));
+$edge->start_registry('quay.io', ssl => $edge->stranger('quay.io'));
 
 like((run(qw! curl -sSi
 	https://edge.example.com/v2/quay.io/team/other/manifests/1 !))[1],

@@ -2,8 +2,13 @@ package Edge;
 
 # The scene of docs/clients.md, on a Machine: nginx as conf/examples configures
 # it, and the registries that it is in front of, each a real docker-registry
-# with TLS.  docker.io asks for tokens of an issuer elsewhere, harbor.example.com
-# for a password, and its certificate is of an authority of its own.
+# with TLS:
+#
+#     docker.io             tokens, of an issuer elsewhere
+#     quay.io               open
+#     harbor.example.com    a password; its certificate is of an authority of
+#                           its own
+#     registry.example.com  tokens; as that one
 
 ###############################################################################
 
@@ -27,18 +32,25 @@ use Test::Nginx::Token;
 
 my $examples = '../../conf/examples';
 
-# not among those that are private (RFC 6890)
+my $RESOLVER = '10.0.0.53';
 
-my %INTERNET = (
+# those on the Internet are not among those that are private (RFC 6890)
+
+my %ADDRESS = (
 	'registry-1.docker.io' => '11.0.0.1',
 	'auth.docker.io' => '11.0.0.2',
 	'quay.io' => '11.0.0.3',
+	'harbor.example.com' => '10.0.0.10',
+	'registry.example.com' => '10.0.0.11',
+	'auth.example.com' => '10.0.0.12',
 );
 
-my $HARBOR = '10.0.0.10';
-my $RESOLVER = '10.0.0.53';
+my %HOST = ('docker.io' => 'registry-1.docker.io');
+
+# user and password that are asked for, by harbor.example.com and by the issuers
 
 our $ROBOT = 'robot$edge:Se:cr$et';
+our %USER = (alice => 'wonder');
 
 ###############################################################################
 
@@ -61,22 +73,18 @@ sub new {
 		images => 0,
 	}, $class;
 
-	address($_) for values %INTERNET, $HARBOR;
+	address($_) for values %ADDRESS;
+	name_server($t, $RESOLVER, %ADDRESS);
 	trust($_->file()) for @$self{qw/ internet ca /};
 	put_file('/etc/nginx/ca.crt', slurp($self->{ca}->file()));
-	put_file('/etc/nginx/harbor.cred', "$ROBOT\n");
 	put_file('/etc/containers/policy.json',
 		'{"default":[{"type":"insecureAcceptAnything"}]}');
-
-	name_server($t, $RESOLVER, %INTERNET,
-		'harbor.example.com' => $HARBOR);
 
 	return $self;
 }
 
-# Makes an image that nobody else has and puts it into a registry: 'docker.io',
-# 'quay.io' or 'harbor.example.com'.  Returns its digest, the message that it
-# prints, and its blobs with their sizes.
+# Makes an image that nobody else has and puts it into a registry.  Returns its
+# digest, the message that it prints, and its blobs with their sizes.
 
 sub fill {
 	my ($self, $registry, $name) = @_;
@@ -109,8 +117,8 @@ sub fill {
 			$manifest->{config}, @{$manifest->{layers}} } };
 }
 
-# runs nginx with a configuration of conf/examples, and what is behind it; the
-# names are those in its certificate
+# Runs nginx with a configuration of conf/examples, and the registries that it
+# is about.  The names are those in its certificate.
 
 sub start {
 	my ($self, $example, @names) = @_;
@@ -121,7 +129,8 @@ sub start {
 	put_file('/etc/nginx/edge.key', slurp($pair->{key}));
 
 	delete $self->{filler};
-	$self->start_registries();
+	$self->start_registry($_)
+		for grep { $conf =~ /registry_remote \Q$_\E / } registries();
 
 	$conf =~ s/^(?:load_module|daemon|pid) .*\n//mg;
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
@@ -136,34 +145,39 @@ sub start {
 	return $self;
 }
 
-# runs all registries, or one of them with other options
+sub registries {
+	return ('docker.io', grep { !/docker|auth/ } keys %ADDRESS);
+}
 
-sub start_registries {
-	my ($self, $registry, @more) = @_;
-	my ($t, $internet) = @$self{qw/ t internet /};
+sub start_registry {
+	my ($self, $name, %options) = @_;
+	my $host = $HOST{$name} // $name;
+	my $authority = $host =~ /example/ ? $self->{ca} : $self->{internet};
 
-	$self->{token} = Test::Nginx::Token->new($t, port => 443,
-		address => $INTERNET{'auth.docker.io'}, host => 'auth.docker.io',
-		ssl => $internet->certificate('auth.docker.io'))
-		if !$registry;
+	%options = $name eq 'docker.io' ? (token => 'auth.docker.io')
+		: $name eq 'harbor.example.com' ? (basic => $ROBOT)
+		: $name eq 'registry.example.com' ? (token => 'auth.example.com')
+		: ()
+		if !%options;
 
-	my %options = (
-		'docker.io' => [ address => $INTERNET{'registry-1.docker.io'},
-			ssl => $internet->certificate('registry-1.docker.io'),
-			token => $self->{token} ],
-		'quay.io' => [ address => $INTERNET{'quay.io'},
-			ssl => $internet->certificate('quay.io') ],
-		'harbor.example.com' => [ address => $HARBOR,
-			ssl => $self->{ca}->certificate('harbor.example.com'),
-			basic => $ROBOT ],
-	);
+	$options{token} = $self->issuer($options{token}) if $options{token};
 
-	for my $name ($registry // keys %options) {
-		$self->{registry}{$name} = Test::Nginx::DockerRegistry->new($t,
-			port => 443, root => "$self->{dir}/$name",
-			log => { level => 'info', formatter => 'json' },
-			@{$options{$name}}, @more);
-	}
+	$self->{registry}{$name} = Test::Nginx::DockerRegistry->new($self->{t},
+		port => 443, address => $ADDRESS{$host},
+		ssl => $authority->certificate($host),
+		root => "$self->{dir}/$name",
+		log => { level => 'info', formatter => 'json' }, %options);
+}
+
+sub issuer {
+	my ($self, $host) = @_;
+	my $authority = $host =~ /example/ ? $self->{ca} : $self->{internet};
+
+	return $self->{issuer}{$host} //= Test::Nginx::Token->new($self->{t},
+		port => 443, address => $ADDRESS{$host}, host => $host,
+		ssl => $authority->certificate($host), users => {
+			map { $_ => { password => $USER{$_},
+				allow => { '*' => '*' } } } keys %USER });
 }
 
 # a certificate that nobody believes
@@ -174,12 +188,11 @@ sub stranger {
 	return Test::Nginx::CA->new($self->{t}, 'stranger')->certificate($name);
 }
 
-sub registry { return $_[0]{registry}{$_[1]} }
-
 sub stop_registries {
 	my ($self) = @_;
 
-	$_->stop() for values %{$self->{registry}}, $self->{token};
+	$_->stop() for map { values %{$self->{$_} // {}} }
+		qw/ registry issuer /;
 }
 
 ###############################################################################
