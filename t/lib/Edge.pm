@@ -19,10 +19,13 @@ use base qw/ Exporter /;
 
 our @EXPORT = qw/ example /;
 
+use Cwd qw/ abs_path /;
+use File::Basename qw/ dirname /;
 use JSON::PP;
+use Scalar::Util qw/ weaken /;
 use Test::More;
 
-use Clients;
+use Clients qw/ oci_layout random_file requests rootfs slurp /;
 use Machine;
 use Test::Nginx::CA;
 use Test::Nginx::DockerRegistry;
@@ -30,7 +33,7 @@ use Test::Nginx::Token;
 
 ###############################################################################
 
-my $examples = '../../conf/examples';
+my $EXAMPLES = abs_path(dirname(__FILE__) . '/../../conf/examples');
 
 my $RESOLVER = '10.0.0.53';
 
@@ -73,6 +76,8 @@ sub new {
 		images => 0,
 	}, $class;
 
+	weaken($self->{t});
+
 	address($_) for values %ADDRESS;
 	name_server($t, $RESOLVER, %ADDRESS);
 	trust($_->file()) for @$self{qw/ internet ca /};
@@ -104,7 +109,7 @@ sub fill {
 			port => 5100 + keys %{$self->{filler} // {}},
 			root => "$self->{dir}/$registry");
 
-	my ($status, $out) = run(qw/ skopeo copy --dest-tls-verify=false /,
+	my ($status, $out) = Clients::run(qw/ skopeo copy --dest-tls-verify=false /,
 		"oci:$path/layout:$tag",
 		'docker://127.0.0.1:' . $filler->port() . "/$name");
 	die $out if $status != 0;
@@ -122,15 +127,24 @@ sub fill {
 
 sub start {
 	my ($self, $example, @names) = @_;
-	my $pair = $self->{ca}->certificate(@names);
-	my $conf = slurp("$examples/$example");
-
-	put_file('/etc/nginx/edge.crt', slurp($pair->{cert}));
-	put_file('/etc/nginx/edge.key', slurp($pair->{key}));
+	my $conf = slurp("$EXAMPLES/$example");
 
 	delete $self->{filler};
 	$self->start_registry($_)
 		for grep { $conf =~ /registry_remote \Q$_\E / } registries();
+
+	return $self->run($example, @names);
+}
+
+# the same of nginx alone
+
+sub run {
+	my ($self, $example, @names) = @_;
+	my $pair = $self->{ca}->certificate(@names);
+	my $conf = slurp("$EXAMPLES/$example");
+
+	put_file('/etc/nginx/edge.crt', slurp($pair->{cert}));
+	put_file('/etc/nginx/edge.key', slurp($pair->{key}));
 
 	$conf =~ s/^(?:load_module|daemon|pid) .*\n//mg;
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
@@ -202,7 +216,7 @@ sub stop_registries {
 sub example {
 	my ($file, $path) = @_;
 
-	put_file($path, slurp("$examples/clients/$file"));
+	put_file($path, slurp("$EXAMPLES/clients/$file"));
 }
 
 # what nginx was asked since the last call, and how it answered
