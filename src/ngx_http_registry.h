@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_evict.h"
 #include "ngx_http_registry_fetch.h"
 #include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_flight.h"
@@ -58,7 +59,9 @@ typedef struct {
     ngx_http_registry_zone_t           zone;
     ngx_shm_zone_t                    *shm_zone;
     size_t                             zone_size;
-    ngx_array_t                        stores;    /* of store pointers */
+    ngx_array_t                        stores;    /* of store pointers,
+                                                     caches among them */
+    ngx_uint_t                         caches;
     ngx_array_t                        remotes;   /* of remote pointers */
     ngx_http_registry_remote_t        *remote_default;
     ngx_http_registry_memcached_t     *memcached;

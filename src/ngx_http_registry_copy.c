@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_registry_copy.h"
+#include "ngx_http_registry_evict.h"
 
 #include "registry_range.h"
 
@@ -1395,6 +1396,9 @@ ngx_http_registry_copy_published(void *data)
     copy->busy++;
 
     if (copy->op->status == NGX_OK) {
+        ngx_http_registry_evict_added(copy->op->store, &copy->op->digest,
+                                      copy->flight.written);
+
         ngx_http_registry_copy_end_op(copy);
         ngx_http_registry_copy_end(copy, NGX_HTTP_REGISTRY_FLIGHT_STORED);
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_registry_fill.h"
+#include "ngx_http_registry_evict.h"
 
 
 #define NGX_HTTP_REGISTRY_FILL_HERE  (32 * 1024)    /* more: in a thread */
@@ -1369,6 +1370,12 @@ ngx_http_registry_run_kept(void *data)
     ngx_http_registry_op_t  *op;
 
     op = run->op;
+
+    if (op->status == NGX_OK
+        && op->kind == NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE)
+    {
+        ngx_http_registry_evict_added(op->store, &op->digest, op->size);
+    }
 
     /* a full disk is no reason not to serve */
 

@@ -83,6 +83,8 @@ static const struct {
         { ngx_http_registry_fs_blob_delete, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_BLOB_MOUNT] =
         { ngx_http_registry_fs_blob_mount, 1, 0 },
+    [NGX_HTTP_REGISTRY_OP_BLOB_TOUCH] =
+        { ngx_http_registry_fs_blob_touch, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_TEMP_CREATE] =
         { ngx_http_registry_fs_temp_create, 0, 0 },
     [NGX_HTTP_REGISTRY_OP_TEMP_FOLLOW] =
@@ -145,8 +147,8 @@ ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
 
     if (statfs((char *) store->path.data, &fs) == -1) {
         ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
-                      "statfs() \"%V\" of registry_store \"%V\" failed",
-                      &store->path, &store->name);
+                      "statfs() \"%V\" of %s \"%V\" failed", &store->path,
+                      ngx_http_registry_store_kind(store), &store->name);
         return;
     }
 
@@ -170,6 +172,12 @@ ngx_http_registry_fs_start(ngx_http_registry_op_t *op)
         tp = op->store->tp;
         op->cache = NULL;
         op->file_pool = NULL;
+    }
+
+    /* a file that is kept open keeps its space when it is evicted */
+
+    if (op->store->evict) {
+        op->cache = NULL;
     }
 
     op->task.work = ngx_http_registry_fs_work;
