@@ -24,7 +24,7 @@ use Time::HiRes qw/ sleep time /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(94);
+my $t = Test::Nginx->new()->has(qw/http/)->plan(96);
 
 $t->write_file_expand('nginx.conf', <<'EOF' =~ s/CALL_MODULE/call_module($t)/er);
 
@@ -404,6 +404,8 @@ is(scalar(grep { /connect\(\)/ } split(/\n/, $log)), 0, 'not by nginx');
 like($log, qr!\[error\].*registry: timed out, while waiting for the answer.*remote: "one", request: "GET http://127.0.0.1:$port/3", server: "127.0.0.1:$port"!,
 	'what is logged');
 unlike($log, qr/a=b/, 'no query is logged');
+
+undef $t;
 
 ###############################################################################
 
