@@ -268,7 +268,10 @@ ngx_http_registry_copy_blob(ngx_http_registry_copy_t *copy,
     }
 
     to->len = blob->authorization.len;
-    ngx_memcpy(to->data, blob->authorization.data, to->len);
+
+    if (to->len) {
+        ngx_memcpy(to->data, blob->authorization.data, to->len);
+    }
 
     return NGX_OK;
 }
