@@ -39,7 +39,7 @@ typedef enum {
 
 /* the layout of what is shared; a change wants a new version */
 
-#define NGX_HTTP_REGISTRY_ZONE_VERSION  2
+#define NGX_HTTP_REGISTRY_ZONE_VERSION  3
 #define NGX_HTTP_REGISTRY_ZONE_STRIPES  256
 #define NGX_HTTP_REGISTRY_ZONE_MIN      (32 * ngx_pagesize)
 
@@ -80,6 +80,9 @@ typedef struct {
     ngx_rbtree_node_t            sentinel;
     ngx_queue_t                  queue;     /* the least recently used last */
     ngx_uint_t                   generation[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    time_t                       changed[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    uint32_t                     purges[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    uint32_t                     epoch[NGX_HTTP_REGISTRY_ZONE_STRIPES];
     ngx_atomic_t                 count[NGX_HTTP_REGISTRY_COUNT_MAX];
     void                        *part[NGX_HTTP_REGISTRY_ZONE_PARTS];
 } ngx_http_registry_shared_t;
@@ -162,8 +165,23 @@ void ngx_http_registry_zone_copy(ngx_http_registry_entry_t *entry,
 #define ngx_http_registry_zone_generation(zone, hash)                         \
     ((zone)->sh->generation[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
 
-#define ngx_http_registry_zone_changed(zone, hash)                            \
-    (zone)->sh->generation[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES]++
+void ngx_http_registry_zone_changed(ngx_http_registry_zone_t *zone,
+    uint32_t hash);
+
+/* when that was last called, in seconds; 0: never */
+
+#define ngx_http_registry_zone_when(zone, hash)                               \
+    ((zone)->sh->changed[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
+
+/* two more numbers to move on, which may be read without the lock */
+
+#define ngx_http_registry_zone_purges(zone, hash)                             \
+    ((zone)->sh->purges[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
+
+/* this one is a part of keys: what was put in before is not found any more */
+
+#define ngx_http_registry_zone_epoch(zone, hash)                              \
+    ((zone)->sh->epoch[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
 
 
 #endif /* NGX_HTTP_REGISTRY_ZONE_H */
