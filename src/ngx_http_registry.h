@@ -13,6 +13,8 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_count.h"
+#include "ngx_http_registry_evict.h"
 #include "ngx_http_registry_fetch.h"
 #include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_flight.h"
@@ -47,6 +49,12 @@
 #define NGX_HTTP_REGISTRY_REFERENCES_ON      2
 
 
+/* registry_status */
+
+#define NGX_HTTP_REGISTRY_STATUS_JSON        0
+#define NGX_HTTP_REGISTRY_STATUS_PROMETHEUS  1
+
+
 /* to what is hosted, and to remotes too */
 
 #define NGX_HTTP_REGISTRY_PUSH_OFF           0
@@ -58,11 +66,16 @@ typedef struct {
     ngx_http_registry_zone_t           zone;
     ngx_shm_zone_t                    *shm_zone;
     size_t                             zone_size;
-    ngx_array_t                        stores;    /* of store pointers */
+    ngx_array_t                        stores;    /* of store pointers,
+                                                     caches among them */
+    ngx_uint_t                         caches;
     ngx_array_t                        remotes;   /* of remote pointers */
     ngx_http_registry_remote_t        *remote_default;
     ngx_http_registry_memcached_t     *memcached;
+    ngx_http_registry_health_t         health;
     ngx_array_t                        locations; /* of core location confs */
+    ngx_http_registry_counters_t      *counters;  /* of what is hosted */
+    ngx_uint_t                         status;    /* is shown somewhere */
 } ngx_http_registry_main_conf_t;
 
 
@@ -101,6 +114,7 @@ typedef struct {
     ngx_flag_t                         catalog;
     ngx_uint_t                         references;
     off_t                              max_blob_size;
+    ngx_uint_t                         status_format;
 } ngx_http_registry_loc_conf_t;
 
 
@@ -170,6 +184,8 @@ struct ngx_http_registry_ctx_s {
     const ngx_http_registry_method_t  *method;    /* NULL: none fits */
     registry_error_e                   route_error;
 
+    const ngx_http_registry_method_t  *active;    /* counted as in hand */
+
     ngx_http_registry_step_pt          step;
     ngx_int_t                          rc;
     ngx_http_registry_op_t            *op;        /* ours, until it is freed */
@@ -177,6 +193,8 @@ struct ngx_http_registry_ctx_s {
 
     registry_digest_t                  digest;    /* of what is answered */
     ngx_str_t                          cache;     /* $registry_cache */
+    ngx_uint_t                         found;     /* the same, to be counted;
+                                                     0: not yet */
 
     /* the error to answer with */
     registry_error_e                   error;
@@ -346,6 +364,17 @@ void ngx_http_registry_detail(ngx_http_registry_ctx_t *ctx,
 
 ngx_int_t ngx_http_registry_filter_init(ngx_conf_t *cf);
 
+/* 1 if a registry answers the request, or would, had it not failed early */
+
+ngx_uint_t ngx_http_registry_ours(ngx_http_request_t *r);
+
+
+/* status.c: the directive, and what is counted when requests end */
+
+char *ngx_http_registry_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_registry_status_init(ngx_conf_t *cf);
+
 
 /*
  * namespace.c: the URI that says which registry a request means by its first
@@ -435,7 +464,12 @@ ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
 
 void ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc);
 
-/* sets $registry_cache, and counts */
+/* where the request counts: its namespace's counters */
+
+ngx_http_registry_counters_t *ngx_http_registry_counters(
+    ngx_http_registry_ctx_t *ctx);
+
+/* sets $registry_cache; the last one is counted */
 
 void ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_count_e how);

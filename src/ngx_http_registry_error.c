@@ -16,7 +16,6 @@
 static ngx_int_t ngx_http_registry_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_registry_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
-static ngx_uint_t ngx_http_registry_ours(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_registry_early(ngx_http_request_t *r);
 static ngx_int_t ngx_http_registry_document(ngx_http_request_t *r,
     ngx_http_registry_ctx_t *ctx);
@@ -104,9 +103,6 @@ ngx_http_registry_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
-    ngx_http_registry_count(ngx_http_registry_zone(r),
-                            NGX_HTTP_REGISTRY_COUNT_FAILED);
-
     ctx = ngx_http_registry_ctx(r);
 
     if (ctx == NULL
@@ -121,7 +117,7 @@ ngx_http_registry_header_filter(ngx_http_request_t *r)
 
 /* a location of ours, or a request for one that failed before it was found */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_registry_ours(ngx_http_request_t *r)
 {
     ngx_http_core_loc_conf_t      *clcf;

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_registry_fill.h"
+#include "ngx_http_registry_evict.h"
 
 
 #define NGX_HTTP_REGISTRY_FILL_HERE  (32 * 1024)    /* more: in a thread */
@@ -321,6 +322,11 @@ static ngx_int_t
 ngx_http_registry_run_str(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
 {
     ngx_str_t  s;
+
+    if (from->len == 0) {
+        ngx_str_set(to, "");
+        return NGX_OK;
+    }
 
     s = *from;
 
@@ -1395,6 +1401,12 @@ ngx_http_registry_run_kept(void *data)
     ngx_http_registry_op_t  *op;
 
     op = run->op;
+
+    if (op->status == NGX_OK
+        && op->kind == NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE)
+    {
+        ngx_http_registry_evict_added(op->store, &op->digest, op->size);
+    }
 
     /* a full disk is no reason not to serve */
 

@@ -20,7 +20,7 @@
 
 #define NGX_HTTP_REGISTRY_FLIGHT_BEAT     1000          /* of who leads */
 #define NGX_HTTP_REGISTRY_FLIGHT_CHECK    300           /* of who waits */
-#define NGX_HTTP_REGISTRY_FLIGHT_SILENT   40            /* checks */
+#define NGX_HTTP_REGISTRY_FLIGHT_SILENT   20            /* checks */
 
 /* how long one that has ended, or was left, is kept: milliseconds */
 #define NGX_HTTP_REGISTRY_FLIGHT_LINGER   1000
@@ -208,6 +208,26 @@ ngx_http_registry_flight_init_process(ngx_http_registry_zone_t *zone)
     ngx_http_registry_zone_unlock(zone);
 
     ngx_http_registry_wake_signal(zone, slots);
+}
+
+
+void
+ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
+    ngx_uint_t *running, ngx_uint_t *limit)
+{
+    ngx_uint_t                    i;
+    ngx_http_registry_flights_t  *sh;
+
+    sh = ngx_http_registry_flights(zone);
+
+    *running = 0;
+    *limit = sh->n;
+
+    for (i = 0; i < sh->n; i++) {
+        if (!sh->index[i].ended) {
+            (*running)++;
+        }
+    }
 }
 
 
@@ -759,7 +779,7 @@ ngx_http_registry_flight_expire(ngx_http_registry_flight_t *flight)
     if (e->generation == flight->generation
         && e->state <= NGX_HTTP_REGISTRY_FLIGHT_RUNNING)
     {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                       "registry: process %P does not answer, a fetch that it "
                       "leads is given up", (ngx_pid_t) e->owner);
 

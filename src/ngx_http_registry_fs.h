@@ -21,6 +21,7 @@
  */
 
 #define NGX_HTTP_REGISTRY_FS_ROOT      "docker/registry/v2"
+#define NGX_HTTP_REGISTRY_FS_SHARD     "blobs/%s/%s"
 #define NGX_HTTP_REGISTRY_FS_REPOS     "repositories"
 #define NGX_HTTP_REGISTRY_FS_REPO      "repositories/%s"
 #define NGX_HTTP_REGISTRY_FS_LAYER     "repositories/%s/_layers/%s/%s/link"
@@ -148,7 +149,15 @@ ngx_int_t ngx_http_registry_fs_put_link(ngx_http_registry_op_t *op,
 ngx_int_t ngx_http_registry_fs_unlink(ngx_http_registry_op_t *op,
     const char *path);
 
-/* takes a directory away at once, then removes it with all in it */
+/*
+ * Takes a file or a directory away at once: it has a temporary name then.
+ * NGX_DECLINED if there is none.
+ */
+
+ngx_int_t ngx_http_registry_fs_hide(ngx_http_registry_op_t *op,
+    const char *path, ngx_http_registry_path_t *temp);
+
+/* the same with a directory, durably, then removes it with all in it */
 
 ngx_int_t ngx_http_registry_fs_discard(ngx_http_registry_op_t *op,
     const char *path);
@@ -256,6 +265,85 @@ ngx_int_t ngx_http_registry_fs_refer(ngx_http_registry_op_t *op,
     const registry_digest_t *subject, const registry_digest_t *digest,
     const char *descriptor);
 ngx_int_t ngx_http_registry_fs_unrefer(ngx_http_registry_op_t *op);
+
+
+/* the operation of evict.c: sets when a blob was last used */
+
+ngx_int_t ngx_http_registry_fs_blob_touch(ngx_http_registry_op_t *op);
+
+
+/*
+ * What follows is for the cache manager process, which has one operation for
+ * all of it: for the store, and for what failed.
+ */
+
+typedef struct {
+    registry_digest_t         digest;
+    off_t                     size;     /* bytes */
+    time_t                    used;     /* when that was last */
+} ngx_http_registry_fs_blob_t;
+
+
+/* a walk over all blobs; all zero before the first step */
+
+typedef struct {
+    DIR                      *dir;
+    ngx_uint_t                shards;   /* that have been opened */
+    registry_algorithm_e      algorithm;
+    char                      shard[sizeof("ff")];
+} ngx_http_registry_fs_blobs_t;
+
+
+/*
+ * One step: NGX_OK, "blob" is set; NGX_AGAIN, there was nothing; NGX_DONE, it
+ * was the last.  It may go on after NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_registry_fs_blobs_next(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_blobs_t *blobs, ngx_http_registry_fs_blob_t *blob);
+
+/* at any time; may be called again */
+
+void ngx_http_registry_fs_blobs_close(ngx_http_registry_fs_blobs_t *blobs);
+
+/* the size of a blob, and when it was used; NGX_DECLINED if there is none */
+
+ngx_int_t ngx_http_registry_fs_blob_stat(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_blob_t *blob);
+
+ngx_int_t ngx_http_registry_fs_blob_evict(ngx_http_registry_op_t *op,
+    const registry_digest_t *digest);
+
+
+/* as deep as a name of single letters, and what is in a repository */
+
+#define NGX_HTTP_REGISTRY_FS_DEPTH  (REGISTRY_NAME_MAX / 2 + 9)
+
+typedef struct {
+    DIR                           *dir;
+    size_t                         len;     /* of its path */
+    ngx_uint_t                     left;    /* entries that stay */
+} ngx_http_registry_fs_level_t;
+
+
+/*
+ * A walk over all repositories that removes what leads to blobs which are
+ * not there, and empty directories; all zero before the first step.
+ */
+
+typedef struct {
+    ngx_uint_t                     depth;
+    ngx_http_registry_path_t       path;
+    ngx_http_registry_fs_level_t   level[NGX_HTTP_REGISTRY_FS_DEPTH];
+} ngx_http_registry_fs_sweep_t;
+
+
+/* one step: NGX_OK, NGX_DONE, or NGX_ERROR, after which it may go on */
+
+ngx_int_t ngx_http_registry_fs_sweep(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_sweep_t *sweep);
+
+void ngx_http_registry_fs_sweep_close(ngx_http_registry_fs_sweep_t *sweep);
 
 
 #endif /* NGX_HTTP_REGISTRY_FS_H */

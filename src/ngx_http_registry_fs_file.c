@@ -11,7 +11,8 @@
 #include <sys/random.h>
 
 
-#define NGX_HTTP_REGISTRY_FS_COPY  (1024 * 1024)
+#define NGX_HTTP_REGISTRY_FS_COPY   (1024 * 1024)
+#define NGX_HTTP_REGISTRY_FS_TRIES  8
 
 
 static u_char *ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
@@ -270,17 +271,27 @@ ngx_http_registry_fs_sync_parent(ngx_http_registry_op_t *op,
 }
 
 
+/*
+ * Directories are made when they are found missing, and more than once if
+ * need be: where blobs are evicted, empty directories are taken away.
+ */
+
 ngx_int_t
 ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
     const char *to)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_uint_t  tries;
 
-    if (rename(from, to) == 0) {
-        return ngx_http_registry_fs_sync_parent(op, to);
-    }
+    for (tries = NGX_HTTP_REGISTRY_FS_TRIES; /* void */ ; tries--) {
 
-    if (ngx_errno == NGX_ENOENT) {
+        if (rename(from, to) == 0) {
+            return ngx_http_registry_fs_sync_parent(op, to);
+        }
+
+        if (ngx_errno != NGX_ENOENT || tries == 0) {
+            break;
+        }
 
         /* no directory is made for what somebody has taken away */
 
@@ -289,12 +300,10 @@ ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
             return rc;
         }
 
-        if (ngx_http_registry_fs_mkdirs(op, to) != NGX_OK) {
+        if (ngx_http_registry_fs_mkdirs(op, to) != NGX_OK
+            && (op->err != NGX_ENOENT || tries == 1))
+        {
             return NGX_ERROR;
-        }
-
-        if (rename(from, to) == 0) {
-            return ngx_http_registry_fs_sync_parent(op, to);
         }
     }
 
@@ -467,24 +476,40 @@ ngx_http_registry_fs_unlink(ngx_http_registry_op_t *op, const char *path)
 
 
 ngx_int_t
-ngx_http_registry_fs_discard(ngx_http_registry_op_t *op, const char *path)
+ngx_http_registry_fs_hide(ngx_http_registry_op_t *op, const char *path,
+    ngx_http_registry_path_t *temp)
 {
-    ngx_http_registry_path_t  dir, temp;
+    ngx_http_registry_path_t  dir;
 
     ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP);
 
-    if (ngx_http_registry_fs_temp_name(op, dir.data, &temp) != NGX_OK
-        || ngx_http_registry_fs_mkdirs(op, temp.data) != NGX_OK)
+    if (ngx_http_registry_fs_temp_name(op, dir.data, temp) != NGX_OK
+        || ngx_http_registry_fs_mkdirs(op, temp->data) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (rename(path, temp.data) == -1) {
-        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
-            return NGX_DECLINED;
-        }
+    if (rename(path, temp->data) == 0) {
+        return NGX_OK;
+    }
 
-        return ngx_http_registry_fs_failed(op, "rename()", path);
+    if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_registry_fs_failed(op, "rename()", path);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_discard(ngx_http_registry_op_t *op, const char *path)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  temp;
+
+    rc = ngx_http_registry_fs_hide(op, path, &temp);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     if (ngx_http_registry_fs_sync_parent(op, path) != NGX_OK) {

@@ -331,7 +331,7 @@ ngx_http_registry_push_sent(ngx_http_registry_ctx_t *ctx)
     ctx->step = ngx_http_registry_push_wait;
 
     if (ctx->ask->content_length < 0
-        && ngx_http_registry_ask_send(ctx->ask, NULL, 0, 1) == NGX_ERROR)
+        && ngx_http_registry_ask_send(ctx->ask, (u_char *) "", 0, 1) == NGX_ERROR)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -483,8 +483,13 @@ ngx_http_registry_push_created(ngx_http_registry_ctx_t *ctx)
     if (registry_query_find(query, "digest", buf, sizeof(buf), &len)
         != REGISTRY_OK)
     {
+        ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                                NGX_HTTP_REGISTRY_COUNT_MOUNTED);
         return NGX_OK;
     }
+
+    ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                            NGX_HTTP_REGISTRY_COUNT_UPLOADED);
 
     digest.data = (u_char *) buf;
     digest.len = len;

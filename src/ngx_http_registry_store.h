@@ -36,6 +36,12 @@ typedef enum {
     /* name, from, digest: links what "from" links, or any does, if NULL */
     NGX_HTTP_REGISTRY_OP_BLOB_MOUNT,
 
+    /*
+     * digest: it was used now, which is kept unless it was used less than
+     * "limit" seconds ago; name is empty
+     */
+    NGX_HTTP_REGISTRY_OP_BLOB_TOUCH,
+
     /* out: fd, temp: a file to fetch a blob into, with a lock */
     NGX_HTTP_REGISTRY_OP_TEMP_CREATE,
 
@@ -233,6 +239,12 @@ struct ngx_http_registry_driver_s {
      */
     ngx_msec_t                 (*expire)(ngx_http_registry_store_t *store);
 };
+
+
+/* for the log */
+
+#define ngx_http_registry_store_kind(store)                                   \
+    ((store)->evict ? "registry_cache" : "registry_store")
 
 
 struct ngx_http_registry_store_s {

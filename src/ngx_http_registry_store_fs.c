@@ -83,6 +83,8 @@ static const struct {
         { ngx_http_registry_fs_blob_delete, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_BLOB_MOUNT] =
         { ngx_http_registry_fs_blob_mount, 1, 0 },
+    [NGX_HTTP_REGISTRY_OP_BLOB_TOUCH] =
+        { ngx_http_registry_fs_blob_touch, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_TEMP_CREATE] =
         { ngx_http_registry_fs_temp_create, 0, 0 },
     [NGX_HTTP_REGISTRY_OP_TEMP_FOLLOW] =
@@ -149,8 +151,8 @@ ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
 
     if (statfs((char *) store->path.data, &fs) == -1) {
         ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
-                      "statfs() \"%V\" of registry_store \"%V\" failed",
-                      &store->path, &store->name);
+                      "statfs() \"%V\" of %s \"%V\" failed", &store->path,
+                      ngx_http_registry_store_kind(store), &store->name);
         return;
     }
 
@@ -174,6 +176,12 @@ ngx_http_registry_fs_start(ngx_http_registry_op_t *op)
         tp = op->store->tp;
         op->cache = NULL;
         op->file_pool = NULL;
+    }
+
+    /* a file that is kept open keeps its space when it is evicted */
+
+    if (op->store->evict) {
+        op->cache = NULL;
     }
 
     op->task.work = ngx_http_registry_fs_work;
@@ -561,6 +569,15 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
         rc = ngx_http_registry_fs_type_write(op);
     }
 
+    /* Distribution's garbage collector fails on manifests without it */
+
+    if (rc == NGX_OK) {
+        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS "/",
+                                  op->name);
+
+        rc = ngx_http_registry_fs_mkdirs(op, path.data);
+    }
+
     if (rc == NGX_OK) {
         ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_REVISION,
                                   op->name,
@@ -572,15 +589,6 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     if (rc == NGX_OK && op->subject.len) {
         rc = ngx_http_registry_fs_refer(op, &op->subject, &op->digest,
                                         op->descriptor);
-    }
-
-    /* Distribution's garbage collector fails on a repository without it */
-
-    if (rc == NGX_OK && op->ntags == 0) {
-        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS "/",
-                                  op->name);
-
-        rc = ngx_http_registry_fs_mkdirs(op, path.data);
     }
 
     for (i = 0; rc == NGX_OK && i < op->ntags; i++) {

@@ -257,7 +257,7 @@ ngx_http_registry_verdict_keep(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_verdict_key_t   key;
 
     zone = ctx->remote->zone;
-    ngx_str_null(&none);
+    ngx_str_set(&none, "");
 
     ngx_http_registry_verdict_key(ctx, &key);
 

@@ -33,7 +33,7 @@ my @snippets = snippets('../README.md', glob('../docs/*.md'));
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(86 + 2 * @snippets);
+	->has_daemon('openssl')->plan(93 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -321,6 +321,31 @@ is(join(' ', map { m!(/var/log/nginx/\S+)! } $fluentd, $promtail,
 	slurp("$examples/logging.conf") =~ /(access_log \S+)/),
 	join(' ', ('/var/log/nginx/registry.json') x 3), 'same log');
 
+# the status page
+
+example('status.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([ $blob = Images::blob('counted') ]);
+
+is($registry->push_image('a/b', 'tag', $image, 'patch'), undef,
+	'status: push');
+is(join("\n", $registry->check('a/b', 'tag', $image->{digest})), '',
+	'status: pull');
+
+$r = $registry->request('GET', '/status');
+is(decode_json($r->{content})->{namespaces}{''}{requests}{push_manifest}, 1,
+	'status: JSON');
+
+$r = $registry->request('GET', '/metrics');
+like($r->{content}, qr/^nginx_registry_requests_total
+	\{namespace="",operation="push_manifest"\}\ 1$/mx, 'status: Prometheus');
+
+like(http_get($_, LocalAddr => '127.0.0.2'), qr/ 403 /,
+	"status: $_ from elsewhere") for qw! /status /metrics !;
+
+$t->stop();
+
 # the image, which has a directory for the store already
 
 mkdir "$d/docker-conf";
@@ -380,6 +405,7 @@ sub run_conf {
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
 	$conf =~ s/^http \{\n/http {\n    %%TEST_GLOBALS_HTTP%%\n/m;
 	$conf =~ s!/var/lib/registry!%%TESTDIR%%/$store!g;
+	$conf =~ s!/var/cache/registry!%%TESTDIR%%/$store-cache!g;
 	$conf =~ s!/(?:etc|var/log)/nginx!%%TESTDIR%%!g;
 	$conf =~ s!/dev/(stdout|stderr)!%%TESTDIR%%/$1.log!g;
 	$conf =~ s/127\.0\.0\.1:9000/127.0.0.1:8090/g;
@@ -428,8 +454,24 @@ sub whole_conf {
 
 	$store ||= 'local';
 
+	# the remotes that it names
+
+	$stores .= "registry_cache edge { path /var/cache/registry; "
+		. "max_size 1g; }\n" if $text =~ /^\s*registry_proxy\b/m
+		&& $text !~ /^registry_cache\b/m;
+
+	for my $remote ($text =~ /^\s*registry_proxy +(\S+);/mg,
+		$text =~ /registry_proxy all/ ? 'docker.io' : ())
+	{
+		$stores .= "registry_remote $remote { url http://127.0.0.1:9; "
+			. "cache edge; }\n" if $remote ne 'all'
+			&& $text !~ /^registry_remote\b/m
+			&& $stores !~ /registry_remote \Q$remote\E /;
+	}
+
 	$text = "location /v2/ { registry $store;\n$text\n}\n"
-		if $text !~ /^(?:server|location|map|registry_(?:store|zone))\b/m;
+		if $text !~ /^(?:server|location|map|resolver
+			|registry_(?:cache|memcached|remote|store|zone))\b/mx;
 
 	my ($http, $server) = $text =~ /^(.*?)^(location .*)\z/ms
 		? ($1, $2) : ($text, '');

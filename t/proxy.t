@@ -40,7 +40,7 @@ http {
 
     add_header X-How "$status $registry_remote $registry_cache $registry_operation $registry_repository" always;
 
-    registry_cache edge { path %%TESTDIR%%/cache; }
+    registry_cache edge { path %%TESTDIR%%/cache;  max_size 1g; }
     registry_store local { path %%TESTDIR%%/local; }
 
     registry_remote default { cache edge;  valid 1s;  valid 404 1s; }

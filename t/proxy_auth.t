@@ -40,7 +40,7 @@ http {
 
     add_header X-How "$registry_cache" always;
 
-    registry_cache edge { path %%TESTDIR%%/cache; }
+    registry_cache edge { path %%TESTDIR%%/cache;  max_size 1g; }
 
     registry_remote default { cache edge; }
 

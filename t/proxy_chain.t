@@ -39,7 +39,7 @@ http {
 
     add_header X-How "$registry_cache" always;
 
-    registry_cache edge { path %%TESTDIR%%/cache; }
+    registry_cache edge { path %%TESTDIR%%/cache;  max_size 1g; }
 
     registry_remote docker.io { url http://127.0.0.1:PARENT;  cache edge; }
     registry_remote loop.example { url http://127.0.0.1:LOOP;  cache edge; }

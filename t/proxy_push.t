@@ -37,7 +37,7 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
-    registry_cache edge { path %%TESTDIR%%/cache; }
+    registry_cache edge { path %%TESTDIR%%/cache;  max_size 1g; }
     registry_store local { path %%TESTDIR%%/local; }
 
     registry_remote default { cache edge;  valid 1h;  allow_private on; }

@@ -58,7 +58,7 @@ $t->run()->plan(8);
 
 ###############################################################################
 
-my $rounds = $ENV{TEST_NGINX_VALGRIND} ? 20 : 100;
+my $rounds = $ENV{TEST_NGINX_VALGRIND} ? 20 : 50;
 
 my $manifest = to_json({ schemaVersion => 2, mediaType => $MANIFEST,
 	layers => [] });

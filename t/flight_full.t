@@ -1,0 +1,328 @@
+#!/usr/bin/perl
+
+# Cold blobs when the cache takes no more of them: the disk or its inodes are
+# full, the process that fetches hangs.  All pulls succeed, and what is wrong
+# still does not get through.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use Time::HiRes qw/ sleep time /;
+
+use lib 'lib';
+use Clients;
+use Test::Nginx;
+use Test::Nginx::Origin;
+use Test::Nginx::Registry;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+need(qw/ mount umount /);
+
+my $t = Test::Nginx->new()->has(qw/http/);
+my $d = $t->testdir();
+my %mounted;
+
+END { system('umount', '-l', $_) for keys %mounted; }
+
+for my $disk ([ bytes => 'size=4m' ], [ inodes => 'size=64m,nr_inodes=40' ]) {
+	my ($name, $options) = @$disk;
+
+	mkdir "$d/$name";
+	system('mount', '-t', 'tmpfs', '-o', "$options,mode=755", 'full',
+		"$d/$name") == 0 or plan(skip_all => 'no tmpfs can be mounted');
+	$mounted{"$d/$name"} = 1;
+}
+
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(38);
+
+%%TEST_GLOBALS%%
+
+daemon off;
+user root;
+worker_processes 2;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    error_log %%TESTDIR%%/error.log info;
+
+    add_header X-How "$pid $registry_cache";
+
+    registry_cache bytes  { path %%TESTDIR%%/bytes; }
+    registry_cache inodes { path %%TESTDIR%%/inodes; }
+    registry_cache room   { path %%TESTDIR%%/room; }
+
+    registry_remote bytes  { url http://127.0.0.1:8081;  cache bytes; }
+    registry_remote inodes { url http://127.0.0.1:8081;  cache inodes; }
+    registry_remote room   { url http://127.0.0.1:8081;  cache room; }
+
+    server {
+        listen       127.0.0.1:8080 reuseport;
+        server_name  localhost;
+
+        location /v2/ {
+            registry_proxy all;
+        }
+    }
+}
+
+EOC
+
+my $MB = 1024 * 1024;
+my $origin = Test::Nginx::Origin->new($t, port => 8081);
+
+$t->run();
+
+###############################################################################
+
+# full while it is fetched: from the file, then from the remote
+
+my ($blob, $path) = cold('bytes', 8 * $MB);
+$origin->rule({ path => qr/$blob->{digest}/, stall => $MB, times => 1 });
+
+my @s = map { send_request(GET => $path) } 1 .. 8;
+my @in = map { read_some($_, $MB) } @s;
+is(scalar(grep { length(body($_)) == $MB } @in), 8, 'before it is full');
+my $near = send_request(GET => $path,
+	headers => { Range => 'bytes=5000000-6000000' });
+$origin->release();
+
+my @r = map { response($s[$_], in => $in[$_]) } 0 .. 7;
+is(scalar(grep { $_->body eq $blob->{content} } @r), 8, 'full, and all of it');
+ok(response($near)->body eq substr($blob->{content}, 5000000, 1000001),
+	'full, a range');
+ok(empty('bytes'), 'full, nothing left');
+ok(logged('bytes'), 'full, logged once by a worker');
+
+my ($first, @rest) = $origin->requests(qr/GET .*$blob->{digest}/);
+is(scalar(grep { ($_->{headers}{range} // '') =~ /^bytes=[1-9]\d+-/ } @rest),
+	9, 'full, the rest was asked for');
+
+# full from the start
+
+$origin->forget();
+($blob, $path) = cold('bytes', 6 * $MB);
+
+@s = map { send_request(GET => $path) } 1 .. 4;
+@r = map { response($_) } @s;
+is(scalar(grep { $_->body eq $blob->{content} } @r), 4, 'full before');
+is($r[0]->header('Content-Length'), 6 * $MB, 'full before, length');
+is($r[0]->header('Docker-Content-Digest'), $blob->{digest},
+	'full before, digest');
+
+# wrong bytes do not get through there either
+
+for my $case ([ 0, {} ], [ -1, {} ], [ 3 * $MB, {} ],
+	[ 0, { chunked => 1 } ], [ -1, { chunked => 1 } ])
+{
+	my ($at, $rule) = @$case;
+	my $how = join(' ', "flipped at $at", keys %$rule);
+
+	($blob, $path) = cold('bytes', 6 * $MB);
+	$origin->rule({ path => qr/$blob->{digest}/, flip => $at, %$rule });
+
+	my $r = request(GET => $path);
+	ok($r->status == 200 && !$r->complete, "$how, not complete");
+	cmp_ok(length $r->body, '<=', 6 * $MB - 4096, "$how, nor nearly");
+}
+
+$origin->clear();
+
+($blob, $path) = cold('bytes', 6 * $MB);
+$origin->rule({ path => qr/$blob->{digest}/, chunked => 1 });
+my $r = request(GET => $path);
+ok($r->complete && $r->body eq $blob->{content}, 'full, chunked');
+$origin->clear();
+
+# nor does an origin that breaks off
+
+($blob, $path) = cold('bytes', 6 * $MB);
+$origin->rule({ path => qr/$blob->{digest}/, close => 5 * $MB, times => 1 },
+	{ path => qr/$blob->{digest}/, reset => 100000, skip => 1, times => 1 });
+ok(request(GET => $path)->body eq $blob->{content}, 'full, broken off');
+
+for my $size (0, 1, 4095, 4096, 4097, 65536, 65537) {
+	($blob, $path) = cold('inodes', $size);
+	my @names = fill("$d/inodes");
+
+	is(request(GET => $path)->body, $blob->{content}, "inodes, $size bytes");
+
+	unlink @names;
+}
+
+ok(logged('inodes'), 'inodes, logged once by a worker');
+
+# the remote refuses, and the disk is full
+
+($blob, $path) = cold('bytes', 6 * $MB);
+$origin->rule({ path => qr/$blob->{digest}/, status => 404 });
+is(request(GET => $path)->status, 404, 'full, refused');
+$origin->rule({ path => qr/$blob->{digest}/, status => 429,
+	headers => { 'Retry-After' => 3 } });
+is(request(GET => $path)->header('Retry-After'), 3, 'full, too many requests');
+$origin->clear();
+
+# there is room again
+
+system('rm', '-rf', "$d/bytes/docker") == 0 or die "can't remove\n";
+
+($blob, $path) = cold('bytes', $MB);
+ok(request(GET => $path)->body eq $blob->{content}, 'room again');
+ok(soon(sub { request(GET => $path)->header('X-How') =~ /HIT/ }),
+	'room again, kept');
+
+# the process that fetches hangs: those of others go on without it
+
+($blob, $path) = cold('room', 4 * $MB);
+$origin->rule({ path => qr/$blob->{digest}/, stall => $MB, times => 1 });
+
+@s = map { send_request(GET => $path) } 1 .. 12;
+@in = map { read_some($_, $MB) } @s;
+
+my $pid = leader();
+kill 'STOP', $pid;
+
+my @others = grep { $in[$_] !~ /^X-How: $pid /m } 0 .. 11;
+@r = map { response($s[$_], in => $in[$_]) } @others;
+is(scalar(grep { $_->body eq $blob->{content} } @r), scalar @others,
+	'hangs, others go on');
+
+# a new request does not wait for it either
+
+my @new = map { send_request(GET => $path) } 1 .. 8;
+sleep 0.2;
+kill 'CONT', $pid;
+@r = map { response($_) } @new;
+is(scalar(grep { $_->body eq $blob->{content} } @r), 8, 'hung, and again');
+
+$origin->release();
+
+my @own = map { response($s[$_], in => $in[$_]) }
+	grep { $in[$_] =~ /^X-How: $pid /m } 0 .. 11;
+is(scalar(grep { $_->body eq $blob->{content} } @own), scalar @own,
+	'hung, its own');
+ok(empty('room'), 'hung, nothing left');
+ok(request(GET => $path)->body eq $blob->{content}, 'hung, warm');
+
+$t->stop();
+system('umount', $_) == 0 and delete $mounted{$_} for keys %mounted;
+
+# the subs below know it too
+
+undef $t;
+
+###############################################################################
+
+sub bytes {
+	my ($size) = @_;
+	my $seed = pack('N*', map { int rand 2 ** 32 } 1 .. 1000);
+
+	return substr(join('', map { $seed . pack('N', $_) }
+		0 .. $size / length $seed), 0, $size);
+}
+
+sub cold {
+	my ($remote, $size) = @_;
+	my $blob = $origin->blob('a/b', bytes($size));
+
+	return ($blob, "/v2/$remote/a/b/blobs/$blob->{digest}");
+}
+
+sub logged {
+	my ($cache) = @_;
+
+	my @pids = $t->read_file('error.log') =~
+		/ \[crit\] (\d+)#.* a copy in registry_cache "$cache"/g;
+
+	return @pids && @pids == keys %{{ map { $_ => 1 } @pids }};
+}
+
+# an answer up to so many bytes of its body, or as far as it comes
+
+sub read_some {
+	my ($s, $size) = @_;
+	my $in = '';
+	my $end = time() + 10;
+
+	while (length(body($in)) < $size) {
+		my $r = '';
+		vec($r, fileno $s, 1) = 1;
+
+		select($r, undef, undef, $end - time()) > 0 or last;
+		sysread($s, $in, 262144, length $in) or last;
+	}
+
+	return $in;
+}
+
+sub body {
+	my ($in) = @_;
+	return $in =~ /\r\n\r\n(.*)/s ? $1 : '';
+}
+
+# what becomes true soon
+
+sub soon {
+	my ($what) = @_;
+	my $end = time() + 10;
+
+	while (!$what->()) {
+		return 0 if time() > $end;
+		sleep 0.01;
+	}
+
+	return 1;
+}
+
+sub empty {
+	my ($cache) = @_;
+
+	return soon(sub { !grep { !/\.\.?$/ }
+		glob "$d/$cache/docker/registry/v2/repositories/_tmp/{.*,*}" });
+}
+
+# takes all inodes that there are
+
+sub fill {
+	my ($dir) = @_;
+	my @names;
+
+	while (@names < 100) {
+		my $name = "$dir/fill" . @names;
+		open(my $fh, '>', $name) or last;
+		push @names, $name;
+	}
+
+	return @names;
+}
+
+# the worker that has the lock on the file
+
+sub leader {
+	for (glob '/proc/[0-9]*/fdinfo/*') {
+		my ($pid, $fd) = m!(\d+)/fdinfo/(\d+)!;
+		my $file = readlink "/proc/$pid/fd/$fd" // next;
+
+		next if $file !~ m!^\Q$d\E/.*/_tmp/!;
+
+		open(my $fh, '<', $_) or next;
+		return $pid if grep { /FLOCK/ } <$fh>;
+	}
+
+	die "nobody fetches anything\n";
+}
+
+###############################################################################
