@@ -39,6 +39,8 @@
 
 #define NGX_HTTP_REGISTRY_FILE_BUF  65536
 
+#define NGX_HTTP_REGISTRY_READ      (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
 #define NGX_HTTP_REGISTRY_LOOP      508     /* RFC 5842, section 7.2 */
 
 
@@ -293,7 +295,10 @@ ngx_int_t ngx_http_registry_store_failed(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_op_result(ngx_http_registry_ctx_t *ctx,
     registry_error_e unknown);
 
-/* the first request header of that name, which is in lower case, or NULL */
+/*
+ * answer.c: the first request header of that name, which is in lower case, or
+ * NULL
+ */
 
 ngx_table_elt_t *ngx_http_registry_header_in(ngx_http_request_t *r,
     ngx_str_t *name);
@@ -395,20 +400,41 @@ ngx_int_t ngx_http_registry_namespace(ngx_http_request_t *r, ngx_str_t *uri,
 ngx_int_t ngx_http_registry_namespace_init(ngx_conf_t *cf);
 
 
-/* module.c */
+/* store_conf.c: the directives, and what is defined; NULL if there is none */
 
+char *ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 ngx_http_registry_store_t *ngx_http_registry_find_store(
     ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
+
+
+/*
+ * manager.c: has nginx start its cache manager process; in a worker, for
+ * "master_process off", where there is none
+ */
+
+ngx_int_t ngx_http_registry_manager_init(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf);
+void ngx_http_registry_manager_init_process(ngx_cycle_t *cycle);
+
 
 /* the location is ours, for what the handler does */
 
 char *ngx_http_registry_serve(ngx_conf_t *cf, ngx_http_handler_pt handler);
 
 
-/* remote_conf.c: the directive, and by name or alias; NULL if there is none */
+/* remote_params.c: the directive */
 
 char *ngx_http_registry_remote(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* remote_conf.c: settings that are not set yet */
+
+void ngx_http_registry_remote_unset(
+    ngx_http_registry_remote_t *remote);
+
+/* by name or alias; NULL if there is none */
+
 ngx_http_registry_remote_t *ngx_http_registry_find_remote(
     ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
 

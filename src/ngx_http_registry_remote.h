@@ -32,6 +32,11 @@
 #define NGX_HTTP_REGISTRY_AUTH_CLIENT     1     /* the client's */
 
 
+/* what happens to every request is logged once in so many milliseconds */
+
+#define NGX_HTTP_REGISTRY_REMOTE_LOG      60000
+
+
 typedef struct ngx_http_registry_ask_s  ngx_http_registry_ask_t;
 
 
@@ -118,7 +123,7 @@ struct ngx_http_registry_ask_s {
     const char                  *reason;        /* static */
     registry_url_t               url;           /* that was asked last */
 
-    /* remote.c's own */
+    /* ask.c's own */
 
     ngx_http_registry_call_t    *call;
     ngx_http_registry_token_t   *token;         /* being got */
@@ -183,6 +188,15 @@ ngx_int_t ngx_http_registry_ask_send(ngx_http_registry_ask_t *ask,
     u_char *data, size_t len, ngx_uint_t last);
 void ngx_http_registry_ask_resume(ngx_http_registry_ask_t *ask);
 void ngx_http_registry_ask_free(ngx_http_registry_ask_t *ask);
+
+
+/* what ask.c tells remote.c: how an ask has ended */
+
+void ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
+    ngx_uint_t status);
+void ngx_http_registry_remote_answered(ngx_http_registry_ask_t *ask);
+void ngx_http_registry_remote_count(ngx_http_registry_ask_t *ask);
+void ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask);
 
 
 #endif /* NGX_HTTP_REGISTRY_REMOTE_H */
