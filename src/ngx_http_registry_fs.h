@@ -22,6 +22,7 @@
 
 #define NGX_HTTP_REGISTRY_FS_ROOT      "docker/registry/v2"
 #define NGX_HTTP_REGISTRY_FS_BLOB      "blobs/%s/%.2s/%s/data"
+#define NGX_HTTP_REGISTRY_FS_BLOBS     "blobs"
 #define NGX_HTTP_REGISTRY_FS_SHARD     "blobs/%s/%s"
 #define NGX_HTTP_REGISTRY_FS_REPOS     "repositories"
 #define NGX_HTTP_REGISTRY_FS_REPO      "repositories/%s"
@@ -235,6 +236,12 @@ ngx_int_t ngx_http_registry_fs_blob_touch(ngx_http_registry_op_t *op);
  * What follows is for the cache manager process, which has one operation for
  * all of it: for the store, and for what failed.
  */
+
+/* of the file system with the blobs, in bytes: what all users of it take */
+
+ngx_int_t ngx_http_registry_fs_space(ngx_http_registry_op_t *op, off_t *used,
+    off_t *free);
+
 
 typedef struct {
     registry_digest_t         digest;
