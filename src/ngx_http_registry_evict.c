@@ -113,7 +113,7 @@ ngx_http_registry_evict_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    sh->touch = NGX_HTTP_REGISTRY_EVICT_TOUCH;
+    sh->touch = 1;
 
     evict->sh = sh;
     evict->shpool->data = sh;
@@ -143,6 +143,7 @@ ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
     (void) registry_digest_bytes(digest, item.key);
     item.algorithm = digest->algorithm;
     item.blocks = ngx_http_registry_evict_blocks(size);
+    item.time = (uint32_t) ngx_time();
 
     ngx_shmtx_lock(&evict->shpool->mutex);
 

@@ -10,8 +10,6 @@
 #include "ngx_http_registry_evict_shared.h"
 #include "ngx_http_registry_fs.h"
 
-#include <sys/statvfs.h>
-
 
 /* a round of evictions */
 #define NGX_HTTP_REGISTRY_EVICT_FILES   256
@@ -22,6 +20,8 @@
 #define NGX_HTTP_REGISTRY_EVICT_STEPS   20      /* milliseconds, as all below */
 #define NGX_HTTP_REGISTRY_EVICT_PAUSE   10
 #define NGX_HTTP_REGISTRY_EVICT_REST    200
+
+#define NGX_HTTP_REGISTRY_EVICT_TOUCH   300     /* seconds, at most */
 
 #define NGX_HTTP_REGISTRY_EVICT_IDLE    (60 * 1000)
 #define NGX_HTTP_REGISTRY_EVICT_CHECK   (5 * 1000)
@@ -90,7 +90,7 @@ static void ngx_http_registry_evict_uncount(
 static ngx_msec_t ngx_http_registry_evict_remove(
     ngx_http_registry_evict_manager_t *m);
 static void ngx_http_registry_evict_pace(ngx_http_registry_evict_manager_t *m,
-    time_t age);
+    registry_lru_entry_t *oldest);
 static ngx_uint_t ngx_http_registry_evict_oldest(
     ngx_http_registry_evict_manager_t *m, registry_lru_entry_t *oldest,
     registry_digest_t *digest);
@@ -171,7 +171,6 @@ ngx_http_registry_evict_start(ngx_http_registry_store_t *store)
     m->due = ngx_current_msec;
 
     ngx_http_registry_evict_estimate(m);
-    ngx_http_registry_evict_pace(m, NGX_MAX_INT32_VALUE);
 
     m->waker.handler = ngx_http_registry_evict_woken;
     m->waker.data = m;
@@ -220,17 +219,15 @@ ngx_http_registry_evict_cleanup(void *data)
 static void
 ngx_http_registry_evict_estimate(ngx_http_registry_evict_manager_t *m)
 {
-    off_t           size;
-    struct statvfs  fs;
+    off_t  size, free;
 
-    size = m->evict->max_size;
+    if (ngx_http_registry_fs_space(m->op, &size, &free) != NGX_OK) {
+        ngx_http_registry_evict_failed(m->op);
+        size = m->evict->max_size;
+    }
 
-    if (statvfs((char *) m->store->path.data, &fs) == 0) {
-        size = (off_t) (fs.f_blocks - fs.f_bfree) * (off_t) fs.f_frsize;
-
-        if (m->evict->max_size) {
-            size = ngx_min(size, m->evict->max_size);
-        }
+    if (m->evict->max_size) {
+        size = ngx_min(size, m->evict->max_size);
     }
 
     ngx_shmtx_lock(&m->evict->shpool->mutex);
@@ -322,7 +319,7 @@ ngx_http_registry_evict_drain(ngx_http_registry_evict_manager_t *m)
         item = &m->items[i];
 
         ngx_http_registry_evict_know(m, item->algorithm, item->key,
-                                     item->blocks, ngx_time(), &old);
+                                     item->blocks, item->time, &old);
         twice += old;
     }
 
@@ -409,6 +406,8 @@ ngx_http_registry_evict_remove(ngx_http_registry_evict_manager_t *m)
             return wait;
         }
 
+        ngx_http_registry_evict_pace(m, &oldest);
+
         left = (time_t) oldest.used + m->evict->inactive - ngx_time();
 
         if (excess <= 0 && m->evict->inactive == 0) {
@@ -440,13 +439,18 @@ ngx_http_registry_evict_remove(ngx_http_registry_evict_manager_t *m)
 
 
 /*
- * How often a use is kept: an eighth of the time in which an unused blob has
- * to go, so that used ones are told from unused ones.
+ * How often a use is kept: an eighth of the time for which the oldest has
+ * been there unused, so that used ones are told from unused ones.
  */
 
 static void
-ngx_http_registry_evict_pace(ngx_http_registry_evict_manager_t *m, time_t age)
+ngx_http_registry_evict_pace(ngx_http_registry_evict_manager_t *m,
+    registry_lru_entry_t *oldest)
 {
+    time_t  age;
+
+    age = ngx_time() - (time_t) oldest->used;
+
     if (m->evict->inactive) {
         age = ngx_min(age, m->evict->inactive);
     }
@@ -528,8 +532,6 @@ ngx_http_registry_evict_one(ngx_http_registry_evict_manager_t *m,
         m->sh->evictions++;
         m->sh->evicted += entry->size;
         m->dangling++;
-
-        ngx_http_registry_evict_pace(m, ngx_time() - (time_t) entry->used);
     }
 
     ngx_http_registry_evict_uncount(m, entry->size);
@@ -577,8 +579,7 @@ ngx_http_registry_evict_limit(ngx_http_registry_evict_manager_t *m)
 static void
 ngx_http_registry_evict_check(ngx_http_registry_evict_manager_t *m)
 {
-    off_t           free;
-    struct statvfs  fs;
+    off_t  used, free;
 
     if (m->evict->min_free == 0
         || ngx_current_msec - m->checked < NGX_HTTP_REGISTRY_EVICT_CHECK)
@@ -586,18 +587,17 @@ ngx_http_registry_evict_check(ngx_http_registry_evict_manager_t *m)
         return;
     }
 
-    if (statvfs((char *) m->store->path.data, &fs) == -1) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
-                      "statvfs() \"%V\" of registry_cache \"%V\" failed",
-                      &m->store->path, &m->store->name);
+    m->checked = ngx_current_msec;
+
+    if (ngx_http_registry_fs_space(m->op, &used, &free) != NGX_OK) {
+        ngx_http_registry_evict_failed(m->op);
         return;
     }
 
-    free = (off_t) fs.f_bavail * (off_t) fs.f_frsize - m->evict->min_free;
+    free -= m->evict->min_free;
 
     m->room = (ngx_int_t) m->sh->size
               + (ngx_int_t) (free / NGX_HTTP_REGISTRY_EVICT_BLOCK);
-    m->checked = ngx_current_msec;
 }
 
 

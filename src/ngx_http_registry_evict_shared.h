@@ -16,13 +16,13 @@
 
 #define NGX_HTTP_REGISTRY_EVICT_BLOCK  4096     /* bytes */
 #define NGX_HTTP_REGISTRY_EVICT_RING   512
-#define NGX_HTTP_REGISTRY_EVICT_TOUCH  300      /* seconds, at most */
 
 
 typedef struct {
     u_char         key[REGISTRY_HASH_MAX];      /* the digest */
     uint32_t       algorithm;
     uint32_t       blocks;
+    uint32_t       time;                        /* seconds */
 } ngx_http_registry_evict_item_t;
 
 

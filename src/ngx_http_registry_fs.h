@@ -277,6 +277,12 @@ ngx_int_t ngx_http_registry_fs_blob_touch(ngx_http_registry_op_t *op);
  * all of it: for the store, and for what failed.
  */
 
+/* of the file system with the blobs, in bytes: what all users of it take */
+
+ngx_int_t ngx_http_registry_fs_space(ngx_http_registry_op_t *op, off_t *used,
+    off_t *free);
+
+
 typedef struct {
     registry_digest_t         digest;
     off_t                     size;     /* bytes */

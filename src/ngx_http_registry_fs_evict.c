@@ -8,6 +8,8 @@
 
 #include "ngx_http_registry_fs.h"
 
+#include <sys/statvfs.h>
+
 
 static ngx_int_t ngx_http_registry_fs_blobs_open(ngx_http_registry_op_t *op,
     ngx_http_registry_fs_blobs_t *blobs);
@@ -133,6 +135,31 @@ ngx_http_registry_fs_blob_evict(ngx_http_registry_op_t *op,
 
     *strrchr(path.data, '/') = '\0';
     (void) rmdir(path.data);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_space(ngx_http_registry_op_t *op, off_t *used,
+    off_t *free)
+{
+    struct statvfs            fs;
+    ngx_http_registry_path_t  path;
+
+    /* may be a symbolic link to another file system, or not there yet */
+
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOBS);
+
+    if (statvfs(path.data, &fs) == -1
+        && (ngx_errno != NGX_ENOENT
+            || statvfs((char *) op->store->path.data, &fs) == -1))
+    {
+        return ngx_http_registry_fs_failed(op, "statvfs()", path.data);
+    }
+
+    *used = (off_t) (fs.f_blocks - fs.f_bfree) * (off_t) fs.f_frsize;
+    *free = (off_t) fs.f_bavail * (off_t) fs.f_frsize;
 
     return NGX_OK;
 }
