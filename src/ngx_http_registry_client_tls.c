@@ -15,6 +15,8 @@
 #define NGX_HTTP_REGISTRY_TLS_CERTIFICATE_REQUIRED  116  /* RFC 8446, 6.2 */
 
 
+static ngx_int_t ngx_http_registry_tls_system_init(ngx_conf_t *cf);
+static void ngx_http_registry_tls_system_cleanup(void *data);
 static ngx_int_t ngx_http_registry_tls_load(
     ngx_http_registry_client_state_t *state, ngx_ssl_t *ssl, ngx_uint_t own,
     ngx_log_t *log);
@@ -36,6 +38,14 @@ static ngx_uint_t ngx_http_registry_tls_address(ngx_str_t *name);
 static char *ngx_http_registry_tls_name(ngx_http_registry_exchange_t *x);
 static void ngx_http_registry_tls_info(const ngx_ssl_conn_t *ssl_conn,
     int where, int ret);
+
+/*
+ * What the system trusts, as it was when the configuration was read: a
+ * megabyte, which is the same for all clients.
+ */
+
+static X509_STORE  *ngx_http_registry_tls_system;
+
 
 /* the last alert: why the other side does not go on */
 
@@ -70,6 +80,13 @@ ngx_http_registry_tls_init(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    if (client->ssl_verify
+        && client->ssl_trusted_certificate.len == 0
+        && ngx_http_registry_tls_system_init(cf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     for (i = 0; i < NGX_HTTP_REGISTRY_TLS_FILES; i++) {
         if (tls->files[i].name.len) {
             (void) ngx_http_registry_file_changed(&tls->files[i]);
@@ -86,6 +103,59 @@ ngx_http_registry_tls_init(ngx_conf_t *cf,
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_tls_system_init(ngx_conf_t *cf)
+{
+    X509_STORE          *store;
+    ngx_pool_cleanup_t  *cln;
+
+    static ngx_cycle_t  *cycle;
+
+    if (ngx_http_registry_tls_system && cycle == cf->cycle) {
+        return NGX_OK;
+    }
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    store = X509_STORE_new();
+
+    if (store == NULL || X509_STORE_set_default_paths(store) == 0) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "X509_STORE_set_default_paths() failed");
+        X509_STORE_free(store);
+        return NGX_ERROR;
+    }
+
+    /* it may leave errors in the queue although it succeeds */
+
+    ERR_clear_error();
+
+    cln->handler = ngx_http_registry_tls_system_cleanup;
+    cln->data = store;
+
+    ngx_http_registry_tls_system = store;
+    cycle = cf->cycle;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_registry_tls_system_cleanup(void *data)
+{
+    X509_STORE  *store = data;
+
+    if (ngx_http_registry_tls_system == store) {
+        ngx_http_registry_tls_system = NULL;
+    }
+
+    X509_STORE_free(store);
 }
 
 
@@ -211,22 +281,23 @@ ngx_http_registry_tls_trust(ngx_http_registry_client_t *client,
 
     if (file->len == 0) {
 
-        if (SSL_CTX_set_default_verify_paths(ssl->ctx) == 0) {
-            ngx_ssl_error(NGX_LOG_ERR, ssl->log, 0,
-                          "SSL_CTX_set_default_verify_paths() failed");
-            return NGX_ERROR;
-        }
+        /* the context takes the reference */
 
-    } else if (SSL_CTX_load_verify_locations(ssl->ctx, (char *) file->data,
-                                             NULL)
-               == 0)
+        X509_STORE_up_ref(ngx_http_registry_tls_system);
+        SSL_CTX_set_cert_store(ssl->ctx, ngx_http_registry_tls_system);
+
+        return NGX_OK;
+    }
+
+    if (SSL_CTX_load_verify_locations(ssl->ctx, (char *) file->data, NULL)
+        == 0)
     {
         ngx_ssl_error(NGX_LOG_ERR, ssl->log, 0,
                       "SSL_CTX_load_verify_locations(\"%V\") failed", file);
         return NGX_ERROR;
     }
 
-    /* they may leave errors in the queue although they succeed */
+    /* it may leave errors in the queue although it succeeds */
 
     ERR_clear_error();
 
