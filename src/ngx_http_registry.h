@@ -613,7 +613,10 @@ ngx_int_t ngx_http_registry_push_init(ngx_conf_t *cf);
 char *ngx_http_registry_purge(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_registry_merge_purge(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
-ngx_int_t ngx_http_registry_purge_handler(ngx_http_request_t *r);
+
+/* 1 if the request was found in such a location, else 0 */
+
+ngx_uint_t ngx_http_registry_purges(ngx_http_request_t *r);
 
 
 ngx_int_t ngx_http_registry_list_tags(ngx_http_registry_ctx_t *ctx);

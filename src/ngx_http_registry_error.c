@@ -82,17 +82,21 @@ ngx_http_registry_filter_init(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_registry_header_filter(ngx_http_request_t *r)
 {
+    ngx_uint_t                ours;
     ngx_http_registry_ctx_t  *ctx;
 
     static ngx_str_t  version = ngx_string("registry/2.0");
 
-    if (r != r->main || !ngx_http_registry_ours(r)) {
+    ours = ngx_http_registry_ours(r);
+
+    if (r != r->main || (!ours && !ngx_http_registry_purges(r))) {
         return ngx_http_next_header_filter(r);
     }
 
-    if (ngx_http_registry_add_header(r, "Docker-Distribution-Api-Version",
-                                     &version)
-        != NGX_OK)
+    if (ours
+        && ngx_http_registry_add_header(r, "Docker-Distribution-Api-Version",
+                                        &version)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -124,13 +128,9 @@ ngx_http_registry_ours(ngx_http_request_t *r)
     ngx_http_registry_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    if (rlcf->purge) {
-        return clcf->handler == ngx_http_registry_purge_handler;
-    }
 
     if (rlcf->store || rlcf->proxy) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
         return clcf->handler == ngx_http_registry_handler;
     }
 

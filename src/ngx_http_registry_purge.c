@@ -52,6 +52,7 @@ typedef struct {
 } ngx_http_registry_purge_stage_t;
 
 
+static ngx_int_t ngx_http_registry_purge_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_registry_purge_begin(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_purge_refuse(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_purge_said(ngx_http_registry_ctx_t *ctx,
@@ -95,7 +96,7 @@ static const ngx_http_registry_method_t  ngx_http_registry_purge_method = {
 };
 
 
-static const ngx_http_registry_purge_stage_t  ngx_http_registry_purges[] = {
+static const ngx_http_registry_purge_stage_t  ngx_http_registry_stages[] = {
 
     { NGX_HTTP_REGISTRY_OP_TAG_DELETE,
       offsetof(ngx_http_registry_purged_t, tags) },
@@ -107,14 +108,25 @@ static const ngx_http_registry_purge_stage_t  ngx_http_registry_purges[] = {
       offsetof(ngx_http_registry_purged_t, blobs) }
 };
 
-#define NGX_HTTP_REGISTRY_PURGES                                              \
-    (sizeof(ngx_http_registry_purges) / sizeof(ngx_http_registry_purges[0]))
+#define NGX_HTTP_REGISTRY_STAGES                                              \
+    (sizeof(ngx_http_registry_stages) / sizeof(ngx_http_registry_stages[0]))
 
 
-ngx_int_t
+static ngx_int_t
 ngx_http_registry_purge_handler(ngx_http_request_t *r)
 {
     return ngx_http_registry_begin(r, ngx_http_registry_purge_begin);
+}
+
+
+ngx_uint_t
+ngx_http_registry_purges(ngx_http_request_t *r)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    return clcf->handler == ngx_http_registry_purge_handler;
 }
 
 
@@ -647,14 +659,14 @@ ngx_http_registry_purge_delete(ngx_http_registry_ctx_t *ctx)
         p->stage++;
     }
 
-    if (p->stage == NGX_HTTP_REGISTRY_PURGES
+    if (p->stage == NGX_HTTP_REGISTRY_STAGES
         || (p->stage && ctx->digest.len == 0))
     {
         ctx->step = ngx_http_registry_purge_next;
         return NGX_OK;
     }
 
-    kind = ngx_http_registry_purges[p->stage].kind;
+    kind = ngx_http_registry_stages[p->stage].kind;
 
     op = ngx_http_registry_op(ctx, kind);
     if (op == NULL) {
@@ -709,7 +721,7 @@ ngx_http_registry_purge_deleted(ngx_http_registry_ctx_t *ctx)
 
     if (op->status == NGX_OK) {
         n = (ngx_uint_t *) ((u_char *) &p->purged
-                            + ngx_http_registry_purges[p->stage].count);
+                            + ngx_http_registry_stages[p->stage].count);
         (*n)++;
     }
 

@@ -322,9 +322,7 @@ ngx_http_registry_fs_blob_delete(ngx_http_registry_op_t *op)
         return link;
     }
 
-    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
-
-    rc = ngx_http_registry_fs_unlink(op, path.data);
+    rc = ngx_http_registry_fs_blob_evict(op, &op->digest);
 
     return (rc == NGX_ERROR) ? rc : link;
 }

@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(152);
+	->plan(165);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -400,6 +400,64 @@ server {
 }
 EOF
 
+refused($t, 'purges twice', <<'EOF', qr/"registry_purge" directive is duplicate/);
+server {
+    location /purge/ {
+        registry_purge;
+        registry_purge;                                 # here
+    }
+}
+EOF
+
+refused($t, 'purges of a server', <<'EOF', qr/"registry_purge" directive is not a/);
+server {
+    registry_purge;                                     # here
+}
+EOF
+
+refused($t, 'purges of an unknown remote', <<'EOF', qr/unknown registry_remote "x"/);
+server {
+    location /purge/ {
+        registry_purge x;                               # here
+    }
+}
+EOF
+
+for my $location ('~ ^/purge/', '@purge') {
+	refused($t, "purges of $location", <<"EOF", qr/needs a location by prefix/);
+server {
+    location $location {
+        registry_purge;                                 # here
+    }
+}
+EOF
+}
+
+for my $other ('registry local;', 'empty_gif;', 'registry_status;') {
+	my ($first, $second) = $other =~ /registry/ ? ('', '# here')
+		: ('# here', '');
+
+	refused($t, "purges, then $other", <<"EOF", qr/conflicts with another handl/);
+$store
+server {
+    location /v2/ {
+        registry_purge;                                 $first
+        $other                                          $second
+    }
+}
+EOF
+
+	refused($t, "$other then purges", <<"EOF", qr/conflicts with another handl/);
+$store
+server {
+    location /v2/ {
+        $other
+        registry_purge;                                 # here
+    }
+}
+EOF
+}
+
 # something else that answers in the location, before or after
 
 for my $other ('proxy_pass http://127.0.0.1:8081;', 'empty_gif;') {
@@ -432,6 +490,25 @@ accepted($t, 'nothing', '');
 accepted($t, 'a store that nobody uses', $store);
 accepted($t, 'status of nothing', 'server { location = /status {'
 	. ' registry_status; } }');
+accepted($t, 'purges of nothing', 'server { location /purge/ {'
+	. ' registry_purge; } }');
+accepted($t, 'purges, and others within', <<"EOF");
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+$store
+server {
+    listen 127.0.0.1:8080;
+
+    location / {
+        registry_purge ghcr.io;
+
+        location /v2/     { registry local; }
+        location /v2/x/   { registry_proxy all; }
+        location /status  { registry_status; }
+        location /nothing { return 204; }
+    }
+}
+EOF
 accepted($t, 'a store that comes later', "$server\n$store");
 accepted($t, 'zone of the least size', "registry_zone 128k;\n$store\n$server");
 accepted($t, 'all of a store', <<"EOF");

@@ -61,6 +61,10 @@ http {
             registry_proxy all;
             registry_push proxy;
         }
+
+        location /purge/ {
+            registry_purge docker.io;
+        }
     }
 }
 
@@ -81,7 +85,7 @@ my @mc = map { memcached($_) } 8091, 8092;
 until_true(10, sub { grep({ talk($_, "version\r\n") } @mc) == 2 });
 
 $_->run() for reverse @nodes;
-$one->plan(32);
+$one->plan(39);
 
 ###############################################################################
 
@@ -128,6 +132,26 @@ for my $manifest ($image, $second) {
 	like(pull(0, '/v2/library/new/manifests/1'),
 		qr/ \Q$manifest->{content}\E$/, 'pushed, pulled') for 1 .. 4;
 }
+
+# what is purged is asked for again, though memcached has it
+
+my $moved = $hub->image('library/alpine', 'latest', [ 'moved' ]);
+is(pull(0, $path), "HIT $image->{content}", 'before an event');
+is(request(POST => '/purge/', body => to_json({ events => [ {
+	action => 'push', target => { repository => 'library/alpine',
+		tag => 'latest' } } ] }))->status, 200, 'event');
+like(pull(0, $path), qr/ \Q$moved->{content}\E$/, 'after an event');
+
+my $key = 'registry:' . Digest::SHA::sha256_hex(
+	"docker.io/library/alpine\0$image->{digest}");
+is((grep { talk($_, "get $key\r\n") =~ /^VALUE/ } @mc), 1,
+	'before a purge');
+is(request(DELETE => '/purge/alpine')->status, 200, 'purge');
+until_true(10, sub { !grep { talk($_, "get $key\r\n") =~ /^VALUE/ } @mc });
+
+$hub->forget();
+is(pull(0, $exact), "MISS $image->{content}", 'after a purge');
+is($hub->requests(qr/^GET .*$image->{digest}/), 1, 'after a purge, asked');
 
 # garbage is a miss
 
