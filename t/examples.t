@@ -35,7 +35,7 @@ my @snippets = snippets('../README.md', glob('../docs/*.md'));
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(91 + 2 * @snippets);
+	->has_daemon('openssl')->plan(102 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -356,7 +356,19 @@ for my $name (qw/ mirror transparent push-through ha-edge harbor-front /) {
 is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.conf")),
 	'fluentd.conf', 'every example');
 
-# the documentation
+# the documentation, and first what it shows of the clients' files
+
+my @shown = slurp('../docs/clients.md')
+	=~ m!\]\(\.\./conf/examples/clients/(\S+?)\).*?^```\w+\n(.*?)^```$!msg;
+
+while (my ($file, $text) = splice(@shown, 0, 2)) {
+	$seen{$file} = 1;
+	is(slurp("$examples/clients/$file"), $text, "clients.md: $file");
+}
+
+is(join(' ', grep { !$seen{$_} } map { s!.*examples/clients/!!r }
+	split /\n/, `find $examples/clients -type f`), '',
+	'clients.md: every file');
 
 for my $snippet (@snippets) {
 	my ($name, $text) = @$snippet;
@@ -444,14 +456,15 @@ sub whole_conf {
 		: "registry_store local { path /var/lib/registry; }\n";
 
 	delete @remotes{$text =~ /^registry_remote +(\S+)/mg};
-	$stores .= join('', "registry_cache any { path /var/cache/registry-any; }\n",
+	$stores .= join('', "registry_cache any { path /var/cache/registry-any; inactive 1d; }\n",
 		map { "registry_remote $_ { url http://127.0.0.1:9; cache any; }\n" }
 			sort keys %remotes) if %remotes;
 
 	$store ||= 'local';
 
 	$text = "location /v2/ { registry $store;\n$text\n}\n"
-		if $text !~ /^(?:server|location|map|registry_(?:store|zone))\b/m;
+		if $text !~ /^(?:server|location|map|log_format
+			|registry_(?:store|zone))\b/mx;
 
 	my ($http, $server) = $text =~ /^(.*?)^(location .*)\z/ms
 		? ($1, $2) : ($text, '');
