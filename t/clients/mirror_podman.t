@@ -27,7 +27,7 @@ need(qw/ podman conmon runc skopeo buildah docker-registry busybox tar curl
 	unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(31);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(32);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -39,7 +39,7 @@ $edge->fill('quay.io', 'team/other:1');
 put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
 
-hosts('edge.example.com' => '127.0.0.1');
+hosts('edge.example.com' => $Edge::ADDRESS);
 example('containers/registries.conf' => '/etc/containers/registries.conf');
 
 ###############################################################################
@@ -49,6 +49,14 @@ my @run = ('run', '--rm', '--network', 'none',
 	'--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024');
 my @buildah = ('buildah', '--root', "$dir/root", '--runroot', "$dir/run",
 	'--storage-driver', 'vfs');
+
+# nobody believes the edge yet
+
+fails([@podman, qw! pull docker.io/library/alpine:3 !], 'unknown authority',
+	qr/x509/);
+
+put_file('/etc/containers/certs.d/edge.example.com/ca.crt',
+	slurp($edge->ca()));
 
 # cold, warm, whoever asks
 
@@ -123,7 +131,7 @@ my $logged = qr/\[error\]\ .*registry:\ TLS\ failed,\ unable\ to\ get\ local
 # it was known to be gone, and is not tried with each request
 
 ok(wait_for(sub {
-	$answer = (run(qw! curl -sSi
+	$answer = (run(qw! curl -sSki
 		https://edge.example.com/v2/quay.io/team/other/manifests/1 !))[1];
 	return $t->read_file('error.log') =~ $logged;
 }), 'wrong certificate, logged');
