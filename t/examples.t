@@ -381,7 +381,19 @@ for my $name (qw/ mirror transparent push-through ha-edge harbor-front /) {
 is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.conf")),
 	'fluentd.conf', 'every example');
 
-# the documentation
+# the documentation, and first what it shows of the clients' files
+
+my @shown = slurp('../docs/clients.md')
+	=~ m!\]\(\.\./conf/examples/clients/(\S+?)\).*?^```\w+\n(.*?)^```$!msg;
+
+while (my ($file, $text) = splice(@shown, 0, 2)) {
+	$seen{$file} = 1;
+	is(slurp("$examples/clients/$file"), $text, "clients.md: $file");
+}
+
+is(join(' ', grep { !$seen{$_} } map { s!.*examples/clients/!!r }
+	split /\n/, `find $examples/clients -type f`), '',
+	'clients.md: every file');
 
 for my $snippet (@snippets) {
 	my ($name, $text) = @$snippet;
@@ -469,14 +481,14 @@ sub whole_conf {
 		: "registry_store local { path /var/lib/registry; }\n";
 
 	delete @remotes{$text =~ /^registry_remote +(\S+)/mg};
-	$stores .= join('', "registry_cache any { path /var/cache/registry-any; }\n",
+	$stores .= join('', "registry_cache any { path /var/cache/registry-any; inactive 1d; }\n",
 		map { "registry_remote $_ { url http://127.0.0.1:9; cache any; }\n" }
 			sort keys %remotes) if %remotes;
 
 	$store ||= 'local';
 
 	$text = "location /v2/ { registry $store;\n$text\n}\n"
-		if $text !~ /^(?:server|location|map|resolver
+		if $text !~ /^(?:server|location|log_format|map|resolver
 			|registry_(?:cache|memcached|remote|store|zone))\b/mx;
 
 	my ($http, $server) = $text =~ /^(.*?)^(location .*)\z/ms

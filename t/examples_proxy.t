@@ -52,7 +52,7 @@ my @both = ($first, $second);
 # two Harbors and a replica
 
 $edge->run('ha-edge.conf', 'edge.example.com');
-hosts('edge.example.com' => '127.0.0.1');
+hosts('edge.example.com' => $Edge::ADDRESS);
 
 my $name = 'harbor.example.com/team/app';
 my $client = client('edge.example.com');
@@ -109,7 +109,8 @@ $t->stop();
 
 $_->start() for @both;
 $edge->run('harbor-front.conf', 'harbor.example.com');
-hosts('harbor.example.com' => '127.0.0.1');
+hosts('harbor.example.com' => $Edge::ADDRESS);
+trust($edge->ca());
 
 $client = client('harbor.example.com');
 $image = $first->image('team/app', '6', [ 'front' ]);
@@ -178,7 +179,7 @@ sub client {
 	my ($host) = @_;
 
 	return Images->new("https://$host", verify_SSL => 1,
-		SSL_options => { SSL_ca_file => $edge->{ca}->file() });
+		SSL_options => { SSL_ca_file => $edge->ca() });
 }
 
 sub basic {

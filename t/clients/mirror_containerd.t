@@ -28,7 +28,7 @@ need(qw/ containerd ctr runc docker-registry skopeo busybox tar curl
 	unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(24);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(28);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -39,10 +39,11 @@ my $private = $edge->fill('harbor.example.com', 'team/app:1');
 put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
 
-hosts('edge.example.com' => '127.0.0.1');
+hosts('edge.example.com' => $Edge::ADDRESS);
+trust($edge->ca());
 
 for my $file (qw! config.toml certs.d/docker.io/hosts.toml
-	certs.d/quay.io/hosts.toml certs.d/harbor.example.com/hosts.toml !)
+	certs.d/quay.io/hosts.toml certs.d/_default/hosts.toml !)
 {
 	example("containerd/$file" => "/etc/containerd/$file");
 }
@@ -85,6 +86,18 @@ is(cri('RemoveImage', $name), 0, 'quay.io, CRI, remove');
 forget();
 is(cri('PullImage', $name), 0, 'quay.io, CRI, again');
 $edge->warm('quay.io', $app, 'quay.io, CRI, again');
+
+# nobody else is asked
+
+put_file("$dir/only/quay.io/hosts.toml",
+	slurp('/etc/containerd/certs.d/quay.io/hosts.toml')
+		=~ s!"https://quay\.io"!"https://edge.example.com"!r);
+forget();
+runs([@ctr, qw/ images pull --hosts-dir /, "$dir/only", $name],
+	'the edge alone');
+$edge->warm('quay.io', $app, 'the edge alone');
+fails([@ctr, qw/ images pull --hosts-dir /, "$dir/only",
+	'quay.io/team/app:2'], 'the edge alone, not there', qr/not found/);
 
 # the registries are gone
 

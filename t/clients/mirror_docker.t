@@ -39,7 +39,8 @@ my $private = $edge->fill('harbor.example.com', 'team/app:1');
 put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
 
-hosts('edge.example.com' => '127.0.0.1');
+hosts('edge.example.com' => $Edge::ADDRESS);
+trust($edge->ca());
 example('docker/daemon.json' => '/etc/docker/daemon.json');
 
 ###############################################################################

@@ -28,7 +28,7 @@ need(qw/ dockerd docker containerd runc podman skopeo docker-registry busybox
 	tar unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl auth_basic/)->plan(27);
+my $t = Test::Nginx->new()->has(qw/http http_ssl auth_basic/)->plan(28);
 my $dir = $t->testdir();
 
 my @names = qw/ harbor.edge.example.com registry.edge.example.com /;
@@ -41,7 +41,7 @@ put_file('/etc/nginx/registry.cred', "alice:$Edge::USER{alice}\n");
 put_file('/etc/nginx/edge.htpasswd', "bob:{PLAIN}builder\n");
 $edge->start('push-through.conf', @names);
 
-hosts(map { $_ => '127.0.0.1' } @names);
+hosts(map { $_ => $Edge::ADDRESS } @names);
 
 ###############################################################################
 
@@ -52,6 +52,15 @@ my @podman = podman($t);
 
 system("tar -C $dir/image-1/root -cf $dir/root.tar .") == 0 or die "tar: $?\n";
 runs([@docker, 'import', "$dir/root.tar", 'app'], 'import');
+
+# nobody believes the edge yet
+
+run(@docker, 'tag', 'app', "$names[0]/team/app:1");
+fails([@docker, 'push', "$names[0]/team/app:1"], 'unknown authority',
+	qr/x509/);
+
+put_file("/etc/$_/ca.crt", slurp($edge->ca())) for map {
+	("docker/certs.d/$_", "containers/certs.d/$_") } @names;
 
 for my $case ([ 'harbor', split(/:/, $Edge::ROBOT, 2) ],
 	[ 'registry', 'bob', 'builder' ])

@@ -38,7 +38,8 @@ my @names = qw/ registry-1.docker.io index.docker.io quay.io ghcr.io /;
 
 $edge->start('transparent.conf', @names);
 
-hosts(map { $_ => '127.0.0.1' } @names, 'auth.docker.io');
+hosts(map { $_ => $Edge::ADDRESS } @names, 'auth.docker.io');
+trust($edge->ca());
 
 ###############################################################################
 

@@ -37,6 +37,10 @@ my $EXAMPLES = abs_path(dirname(__FILE__) . '/../../conf/examples');
 
 my $RESOLVER = '10.0.0.53';
 
+# where nginx listens; what is on 127.0.0.1 dockerd does not verify
+
+our $ADDRESS = '10.0.0.1';
+
 # those on the Internet are not among those that are private (RFC 6890)
 
 my %ADDRESS = (
@@ -58,7 +62,8 @@ our %USER = (alice => 'wonder');
 ###############################################################################
 
 # Edge->new($t) makes the places and names; fill() puts images into the
-# registries, before start() runs them and nginx
+# registries, before start() runs them and nginx.  Clients have to be told of
+# the authority of the edge's certificate, which is in the file ca().
 
 sub new {
 	my ($class, $t) = @_;
@@ -78,15 +83,17 @@ sub new {
 
 	weaken($self->{t});
 
-	address($_) for values %ADDRESS;
+	address($_) for $ADDRESS, values %ADDRESS;
 	name_server($t, $RESOLVER, %ADDRESS);
-	trust($_->file()) for @$self{qw/ internet ca /};
+	trust($self->{internet}->file());
 	put_file('/etc/nginx/ca.crt', slurp($self->{ca}->file()));
 	put_file('/etc/containers/policy.json',
 		'{"default":[{"type":"insecureAcceptAnything"}]}');
 
 	return $self;
 }
+
+sub ca { return $_[0]{ca}->file() }
 
 # Makes an image that nobody else has and puts it into a registry.  Returns its
 # digest, the message that it prints, and its blobs with their sizes.
@@ -148,7 +155,7 @@ sub run {
 
 	$conf =~ s/^(?:load_module|daemon|pid) .*\n//mg;
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
-	$conf =~ s/\blisten +\K(?=\d+\b(?!\.))/127.0.0.1:/g;
+	$conf =~ s/\blisten +\K(?=\d+\b(?!\.))/$ADDRESS:/g;
 	$conf =~ s/^http \{\n\K/%%TEST_GLOBALS_HTTP%%
 		log_format requests '\$status \$request_method \$request_uri '
 			'\$registry_remote \$registry_cache \$body_bytes_sent';
