@@ -1096,7 +1096,9 @@ ngx_http_registry_copy_created(void *data)
         ngx_http_registry_copy_write(copy, kept, len);
         ngx_free(kept);
 
-        ngx_http_registry_copy_resume(copy);
+        if (copy->file == NULL) {
+            ngx_http_registry_copy_resume(copy);
+        }
     }
 
     ngx_http_registry_copy_release(copy);
