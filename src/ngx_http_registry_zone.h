@@ -18,7 +18,7 @@
 
 #define NGX_HTTP_REGISTRY_ZONE_VERSION  3
 #define NGX_HTTP_REGISTRY_ZONE_STRIPES  256
-#define NGX_HTTP_REGISTRY_ZONE_MIN      (32 * ngx_pagesize)
+#define NGX_HTTP_REGISTRY_ZONE_MIN      (48 * ngx_pagesize)
 
 
 typedef struct ngx_http_registry_chunk_s  ngx_http_registry_chunk_t;

@@ -44,7 +44,7 @@ http {
 
     error_log %%TESTDIR%%/error.log info;
 
-    registry_zone 128k;
+    registry_zone 192k;
 
     STORES
 

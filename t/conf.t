@@ -510,7 +510,7 @@ server {
 }
 EOF
 accepted($t, 'a store that comes later', "$server\n$store");
-accepted($t, 'zone of the least size', "registry_zone 128k;\n$store\n$server");
+accepted($t, 'zone of the least size', "registry_zone 192k;\n$store\n$server");
 accepted($t, 'all of a store', <<"EOF");
 registry_store local {
     path            %%TESTDIR%%/registry;

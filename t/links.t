@@ -38,7 +38,7 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
-    registry_zone 128k;
+    registry_zone 192k;
 
     registry_store long  { path %%TESTDIR%%/long;  tag_valid 1h; }
     registry_store short { path %%TESTDIR%%/short; }
