@@ -87,6 +87,15 @@ typedef struct {
 
 
 typedef struct {
+    ngx_http_registry_remote_t        *remote;    /* NULL: any */
+    ngx_str_t                          remote_name;
+    ngx_str_t                          prefix;    /* of URIs */
+    u_char                            *file;      /* of the directive */
+    ngx_uint_t                         line;
+} ngx_http_registry_purge_conf_t;
+
+
+typedef struct {
     ngx_http_registry_store_t         *store;     /* NULL: nothing hosted */
     ngx_str_t                          store_name;
     u_char                            *file;      /* of "registry" */
@@ -97,6 +106,8 @@ typedef struct {
     ngx_str_t                          remote_name;
     u_char                            *proxy_file;    /* of "registry_proxy" */
     ngx_uint_t                         proxy_line;
+
+    ngx_http_registry_purge_conf_t    *purge;     /* NULL: nothing else */
 
     ngx_uint_t                         push;
     ngx_flag_t                         delete;
@@ -109,6 +120,7 @@ typedef struct {
 
 typedef struct ngx_http_registry_ctx_s     ngx_http_registry_ctx_t;
 typedef struct ngx_http_registry_follow_s  ngx_http_registry_follow_t;
+typedef struct ngx_http_registry_purge_s   ngx_http_registry_purge_t;
 
 /*
  * A step does a piece of a request and says what is next: NGX_OK, go on with
@@ -202,7 +214,7 @@ struct ngx_http_registry_ctx_s {
     ngx_uint_t                         generation;  /* of a blob's link */
     ngx_http_registry_manifest_t       manifest;
     ngx_http_registry_upload_t         upload;
-    ngx_str_t                          pushed;    /* a manifest */
+    ngx_str_t                          pushed;    /* a body */
     size_t                             pushed_size;
     registry_manifest_t               *parsed;
     ngx_array_t                        tags;      /* of ngx_str_t */
@@ -221,6 +233,8 @@ struct ngx_http_registry_ctx_s {
     /* a blob that is sent while it is fetched */
     ngx_http_registry_follow_t        *follow;
 
+    ngx_http_registry_purge_t         *purge;     /* of purge.c */
+
     unsigned                           running:1;
     unsigned                           body_ready:1;
     unsigned                           linked:1;  /* known in memory */
@@ -233,6 +247,11 @@ struct ngx_http_registry_ctx_s {
 /* request.c: the life of a request */
 
 ngx_int_t ngx_http_registry_handler(ngx_http_request_t *r);
+
+/* what a content handler returns whose first step this is */
+
+ngx_int_t ngx_http_registry_begin(ngx_http_request_t *r,
+    ngx_http_registry_step_pt step);
 
 /* the request's state, made when first asked for; NULL if memory is short */
 
@@ -312,6 +331,11 @@ ngx_int_t ngx_http_registry_send_bytes(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_read_body(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_sink_pt sink, off_t max, ngx_http_registry_step_pt done);
 
+/* the same, all of it into memory: ctx->pushed */
+
+ngx_int_t ngx_http_registry_keep_body(ngx_http_registry_ctx_t *ctx, off_t max,
+    ngx_http_registry_step_pt done);
+
 /* the step after a sink's NGX_AGAIN: goes on reading */
 
 ngx_int_t ngx_http_registry_body_continue(ngx_http_registry_ctx_t *ctx);
@@ -375,6 +399,10 @@ ngx_int_t ngx_http_registry_namespace_init(ngx_conf_t *cf);
 
 ngx_http_registry_store_t *ngx_http_registry_find_store(
     ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
+
+/* the location is ours, for what the handler does */
+
+char *ngx_http_registry_serve(ngx_conf_t *cf, ngx_http_handler_pt handler);
 
 
 /* remote_conf.c: the directive, and by name or alias; NULL if there is none */
@@ -535,6 +563,11 @@ void ngx_http_registry_writer(ngx_http_request_t *r);
 ngx_int_t ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_step_pt next);
 
+/* the remote's WWW-Authenticate, for the client's answer */
+
+ngx_int_t ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
+    registry_http_response_t *response);
+
 
 /* the first steps where a remote has the content: proxy.c */
 
@@ -547,6 +580,14 @@ ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
 
 ngx_int_t ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_init(ngx_conf_t *cf);
+
+
+/* purge.c: the directive, and what a location inherits of it */
+
+char *ngx_http_registry_purge(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_registry_merge_purge(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
+ngx_int_t ngx_http_registry_purge_handler(ngx_http_request_t *r);
 
 
 ngx_int_t ngx_http_registry_list_tags(ngx_http_registry_ctx_t *ctx);

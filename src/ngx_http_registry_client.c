@@ -10,7 +10,8 @@
 
 
 #define NGX_HTTP_REGISTRY_LOG_AGAIN   60        /* seconds */
-#define NGX_HTTP_REGISTRY_ALIVE       60000
+#define NGX_HTTP_REGISTRY_ALIVE       60000     /* milliseconds */
+#define NGX_HTTP_REGISTRY_CALL_POOL   4096      /* bytes, to begin with */
 
 
 typedef struct {
@@ -227,7 +228,7 @@ ngx_http_registry_call_create(ngx_http_registry_client_t *client)
 
     log = ngx_cycle->log;
 
-    pool = ngx_create_pool(sizeof(ngx_http_registry_exchange_t) + 2048, log);
+    pool = ngx_create_pool(NGX_HTTP_REGISTRY_CALL_POOL, log);
     if (pool == NULL) {
         return NULL;
     }

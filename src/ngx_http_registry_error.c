@@ -124,9 +124,13 @@ ngx_http_registry_ours(ngx_http_request_t *r)
     ngx_http_registry_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (rlcf->purge) {
+        return clcf->handler == ngx_http_registry_purge_handler;
+    }
 
     if (rlcf->store || rlcf->proxy) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
         return clcf->handler == ngx_http_registry_handler;
     }
 

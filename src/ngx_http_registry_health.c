@@ -51,10 +51,6 @@ static ngx_event_t  ngx_http_registry_health_timer;
 void
 ngx_http_registry_health_init_module(ngx_http_registry_health_t *health)
 {
-    if (ngx_http_registry_health) {
-        ngx_http_registry_health_stop(ngx_http_registry_health);
-    }
-
     ngx_http_registry_health = health;
 
     /* without a location that is a registry there is no zone */
@@ -65,8 +61,6 @@ ngx_http_registry_health_init_module(ngx_http_registry_health_t *health)
 }
 
 
-/* with "master_process off" the next configuration comes to this process */
-
 void
 ngx_http_registry_health_init_process(ngx_cycle_t *cycle)
 {
@@ -74,9 +68,9 @@ ngx_http_registry_health_init_process(ngx_cycle_t *cycle)
 
     static ngx_connection_t  dumb;
 
-    if (ngx_process != NGX_PROCESS_SINGLE
-        && (ngx_process != NGX_PROCESS_WORKER
-            || ngx_http_registry_health->checks.nelts == 0))
+    if ((ngx_process != NGX_PROCESS_WORKER
+         && ngx_process != NGX_PROCESS_SINGLE)
+        || ngx_http_registry_health->checks.nelts == 0)
     {
         return;
     }
@@ -97,20 +91,17 @@ ngx_http_registry_health_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_registry_health_lease(ngx_event_t *ev)
 {
-    ngx_uint_t                   leads;
     ngx_http_registry_health_t  *health;
 
     health = ngx_http_registry_health;
 
     if (health && health->checks.nelts) {
 
-        leads = !ngx_exiting && ngx_http_registry_health_take(health);
-
-        if (leads && !health->leads) {
-            ngx_http_registry_health_start(health);
-
-        } else if (!leads) {
+        if (ngx_exiting || !ngx_http_registry_health_take(health)) {
             ngx_http_registry_health_stop(health);
+
+        } else if (!health->leads) {
+            ngx_http_registry_health_start(health);
         }
     }
 

@@ -36,7 +36,7 @@ static char *ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_registry_serve(ngx_conf_t *cf);
+static char *ngx_http_registry_enable(ngx_conf_t *cf);
 static char *ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_zone_size(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -109,6 +109,13 @@ static ngx_command_t  ngx_http_registry_commands[] = {
     { ngx_string("registry_proxy"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_registry_proxy,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("registry_purge"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_registry_purge,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -464,6 +471,7 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
 
     rlcf->store = NGX_CONF_UNSET_PTR;
     rlcf->proxy = NGX_CONF_UNSET;
+    rlcf->purge = NGX_CONF_UNSET_PTR;
     rlcf->push = NGX_CONF_UNSET_UINT;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
@@ -484,6 +492,11 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     char                           *rv;
     ngx_http_core_loc_conf_t       *clcf;
     ngx_http_registry_main_conf_t  *mcf;
+
+    rv = ngx_http_registry_merge_purge(cf, prev, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
 
     if (conf->store_name.len) {
         mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
@@ -1023,7 +1036,7 @@ ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rlcf->file = cf->conf_file->file.name.data;
     rlcf->line = cf->conf_file->line;
 
-    return ngx_http_registry_serve(cf);
+    return ngx_http_registry_enable(cf);
 }
 
 
@@ -1053,22 +1066,33 @@ ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         rlcf->proxy_line = cf->conf_file->line;
     }
 
-    return ngx_http_registry_serve(cf);
+    return ngx_http_registry_enable(cf);
 }
 
 
 /* this location is a registry, for "registry" or "registry_proxy" or both */
 
 static char *
-ngx_http_registry_serve(ngx_conf_t *cf)
+ngx_http_registry_enable(ngx_conf_t *cf)
+{
+    ngx_http_registry_srv_conf_t  *sscf;
+
+    sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_registry_module);
+    sscf->enabled = 1;
+
+    return ngx_http_registry_serve(cf, ngx_http_registry_handler);
+}
+
+
+char *
+ngx_http_registry_serve(ngx_conf_t *cf, ngx_http_handler_pt handler)
 {
     ngx_http_core_loc_conf_t        *clcf, **location;
-    ngx_http_registry_srv_conf_t    *sscf;
     ngx_http_registry_main_conf_t   *mcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (clcf->handler == ngx_http_registry_handler) {
+    if (clcf->handler == handler) {
         return NGX_CONF_OK;
     }
 
@@ -1076,10 +1100,7 @@ ngx_http_registry_serve(ngx_conf_t *cf)
         return "conflicts with another handler of this location";
     }
 
-    clcf->handler = ngx_http_registry_handler;
-
-    sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_registry_module);
-    sscf->enabled = 1;
+    clcf->handler = handler;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 

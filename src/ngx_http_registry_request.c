@@ -137,6 +137,13 @@ static const struct {
 ngx_int_t
 ngx_http_registry_handler(ngx_http_request_t *r)
 {
+    return ngx_http_registry_begin(r, ngx_http_registry_route);
+}
+
+
+ngx_int_t
+ngx_http_registry_begin(ngx_http_request_t *r, ngx_http_registry_step_pt step)
+{
     ngx_int_t                 rc;
     ngx_http_registry_ctx_t  *ctx;
 
@@ -146,7 +153,7 @@ ngx_http_registry_handler(ngx_http_request_t *r)
     }
 
     ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
-    ctx->step = ngx_http_registry_route;
+    ctx->step = step;
 
     rc = ngx_http_registry_run(ctx);
 

@@ -279,6 +279,16 @@ ngx_http_registry_zone_copy(ngx_http_registry_entry_t *entry, u_char *to)
 }
 
 
+void
+ngx_http_registry_zone_changed(ngx_http_registry_zone_t *zone, uint32_t hash)
+{
+    hash %= NGX_HTTP_REGISTRY_ZONE_STRIPES;
+
+    zone->sh->generation[hash]++;
+    zone->sh->changed[hash] = ngx_time();
+}
+
+
 void *
 ngx_http_registry_zone_reserve(ngx_http_registry_zone_t *zone, size_t size)
 {

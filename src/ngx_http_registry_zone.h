@@ -16,7 +16,7 @@
 
 /* the layout of what is shared; a change wants a new version */
 
-#define NGX_HTTP_REGISTRY_ZONE_VERSION  2
+#define NGX_HTTP_REGISTRY_ZONE_VERSION  3
 #define NGX_HTTP_REGISTRY_ZONE_STRIPES  256
 #define NGX_HTTP_REGISTRY_ZONE_MIN      (32 * ngx_pagesize)
 
@@ -59,6 +59,9 @@ typedef struct {
     ngx_rbtree_node_t            sentinel;
     ngx_queue_t                  queue;     /* the least recently used last */
     ngx_uint_t                   generation[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    time_t                       changed[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    uint32_t                     purges[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    uint32_t                     epoch[NGX_HTTP_REGISTRY_ZONE_STRIPES];
     ngx_uint_t                   entries;
     ngx_uint_t                   evicted;   /* since the start */
     void                        *part[NGX_HTTP_REGISTRY_ZONE_PARTS];
@@ -160,8 +163,23 @@ void ngx_http_registry_zone_copy(ngx_http_registry_entry_t *entry,
 #define ngx_http_registry_zone_generation(zone, hash)                         \
     ((zone)->sh->generation[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
 
-#define ngx_http_registry_zone_changed(zone, hash)                            \
-    (zone)->sh->generation[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES]++
+void ngx_http_registry_zone_changed(ngx_http_registry_zone_t *zone,
+    uint32_t hash);
+
+/* when that was last called, in seconds; 0: never */
+
+#define ngx_http_registry_zone_when(zone, hash)                               \
+    ((zone)->sh->changed[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
+
+/* two more numbers to move on, which may be read without the lock */
+
+#define ngx_http_registry_zone_purges(zone, hash)                             \
+    ((zone)->sh->purges[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
+
+/* this one is a part of keys: what was put in before is not found any more */
+
+#define ngx_http_registry_zone_epoch(zone, hash)                              \
+    ((zone)->sh->epoch[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
 
 
 #endif /* NGX_HTTP_REGISTRY_ZONE_H */
