@@ -22,9 +22,9 @@ struct ngx_http_registry_count_name_s {
 /* written by the process alone, so without atomic operations */
 
 struct ngx_http_registry_process_s {
-    ngx_http_registry_process_t      *next;
-    ngx_pid_t                         pid;
-    ngx_int_t                         active[NGX_HTTP_REGISTRY_COUNT_OPERATIONS];
+    ngx_http_registry_process_t  *next;
+    ngx_pid_t                     pid;
+    ngx_int_t                     active[NGX_HTTP_REGISTRY_COUNT_OPERATIONS];
 };
 
 

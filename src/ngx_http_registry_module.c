@@ -352,7 +352,7 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_OK;
     }
 
-    ngx_str_null(&hosted);
+    ngx_str_set(&hosted, "");
 
     if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &hosted,
                                     NGX_HTTP_REGISTRY_COUNT_HOSTED,

@@ -127,7 +127,9 @@ $t->run()->plan(64)->todo_alerts();
 
 ###############################################################################
 
-# nothing yet
+# nothing yet, and nothing in the cache, as soon as that is known
+
+wait_for(sub { status()->{caches}{edge}{indexed} });
 
 my $r = request(GET => '/status');
 
