@@ -35,6 +35,7 @@ typedef struct {
 
     /* taken by ngx_http_registry_cache_get(), wanted by _fill() */
     ngx_uint_t                  generation;
+    uint32_t                    purges;
 } ngx_http_registry_manifest_t;
 
 
@@ -59,8 +60,8 @@ void ngx_http_registry_cache_confirm(ngx_http_registry_manifest_t *m);
 
 /*
  * The tag, or if there is none the manifest, is about to be written or
- * deleted, or was: what is kept of it goes, and what others are about to
- * fill in is refused.
+ * deleted, or was: what is kept of it goes, also that it is not there, and
+ * what others are about to fill in is refused.
  */
 
 void ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m);
@@ -68,6 +69,33 @@ void ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m);
 /* it was looked up again and is gone; nobody wrote anything here */
 
 void ngx_http_registry_cache_drop(ngx_http_registry_manifest_t *m);
+
+/* the same, and what others are about to write to a store is refused too */
+
+void ngx_http_registry_cache_purge(ngx_http_registry_manifest_t *m);
+
+/*
+ * The same of the whole repository, or of all whose names begin with the same
+ * component, and those of a few others.
+ */
+
+void ngx_http_registry_cache_purge_all(ngx_http_registry_zone_t *zone,
+    ngx_str_t *name, ngx_uint_t all);
+
+/* 1 if there was nothing of the kind since _get(), else 0 */
+
+ngx_uint_t ngx_http_registry_cache_current(ngx_http_registry_manifest_t *m);
+
+/* the same of purges alone */
+
+ngx_uint_t ngx_http_registry_cache_unpurged(ngx_http_registry_manifest_t *m);
+
+/*
+ * When there was, in seconds, of this repository or one of a few others; 0 if
+ * never.  Until then what other nodes have said may not be true any more.
+ */
+
+time_t ngx_http_registry_cache_changed(ngx_http_registry_manifest_t *m);
 
 /* it is not there: remembered, until something is filled in or written */
 

@@ -10,7 +10,8 @@
 
 
 #define NGX_HTTP_REGISTRY_LOG_AGAIN   60        /* seconds */
-#define NGX_HTTP_REGISTRY_ALIVE       60000
+#define NGX_HTTP_REGISTRY_ALIVE       60000     /* milliseconds */
+#define NGX_HTTP_REGISTRY_CALL_POOL   4096      /* bytes, to begin with */
 
 
 typedef struct {
@@ -227,7 +228,7 @@ ngx_http_registry_call_create(ngx_http_registry_client_t *client)
 
     log = ngx_cycle->log;
 
-    pool = ngx_create_pool(sizeof(ngx_http_registry_exchange_t) + 2048, log);
+    pool = ngx_create_pool(NGX_HTTP_REGISTRY_CALL_POOL, log);
     if (pool == NULL) {
         return NULL;
     }
@@ -571,7 +572,9 @@ ngx_http_registry_exchange_log_error(ngx_http_registry_exchange_t *x)
     level = NGX_LOG_INFO;
     logged = &x->state->logged[x->call.error];
 
-    if (*logged == 0 || now - *logged >= NGX_HTTP_REGISTRY_LOG_AGAIN) {
+    if (!x->call.client->quiet
+        && (*logged == 0 || now - *logged >= NGX_HTTP_REGISTRY_LOG_AGAIN))
+    {
         *logged = now;
         level = NGX_LOG_ERR;
     }

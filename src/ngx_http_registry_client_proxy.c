@@ -150,7 +150,7 @@ ngx_http_registry_proxy_cleanup(ngx_http_registry_client_state_t *state)
 }
 
 
-/* the host is not resolved for this: an address matches if it is given as one */
+/* the host is not resolved for this: only a URL with an address matches one */
 
 ngx_uint_t
 ngx_http_registry_proxy_applies(ngx_http_registry_exchange_t *x)

@@ -11,76 +11,63 @@
 #define NGX_HTTP_REGISTRY_LAST_CHUNK  "0" CRLF CRLF
 
 
+static size_t ngx_http_registry_request_size(ngx_http_registry_exchange_t *x);
 static ngx_int_t ngx_http_registry_request_check(
     ngx_http_registry_exchange_t *x);
 static ngx_uint_t ngx_http_registry_request_has(
     ngx_http_registry_exchange_t *x, const char *name);
 static ngx_int_t ngx_http_registry_reserve(ngx_http_registry_exchange_t *x,
     size_t size);
+static ngx_int_t ngx_http_registry_append(ngx_http_registry_exchange_t *x,
+    u_char *data, size_t len);
 static ngx_int_t ngx_http_registry_flush(ngx_http_registry_exchange_t *x);
 
 
 ngx_int_t
 ngx_http_registry_request(ngx_http_registry_exchange_t *x)
 {
-    size_t                     size;
     u_char                    *p;
-    ngx_str_t                 *authorization;
-    ngx_uint_t                 i, agent;
+    ngx_str_t                  authorization;
+    ngx_uint_t                 i;
     ngx_keyval_t              *h;
     ngx_http_registry_call_t  *call;
 
     call = &x->call;
-    authorization = NULL;
 
-    if (ngx_http_registry_request_check(x) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    agent = !ngx_http_registry_request_has(x, "User-Agent");
-
-    size = call->method.len + x->uri.len
-           + sizeof("  HTTP/1.1" CRLF "Host: " CRLF CRLF) - 1
-           + x->authority.len
-           + sizeof("User-Agent: " NGX_HTTP_REGISTRY_USER_AGENT CRLF) - 1
-           + sizeof("Transfer-Encoding: chunked" CRLF) - 1
-           + sizeof("Content-Length: " CRLF) - 1 + NGX_OFF_T_LEN;
-
-    h = call->headers.elts;
-
-    for (i = 0; i < call->headers.nelts; i++) {
-        size += h[i].key.len + sizeof(": " CRLF) - 1 + h[i].value.len;
-    }
+    ngx_str_null(&authorization);
 
     if (x->proxied && !call->url.https) {
-        authorization = ngx_http_registry_proxy_authorization(x->state);
-        size += sizeof("Proxy-Authorization: " CRLF) - 1 + authorization->len;
+        authorization = *ngx_http_registry_proxy_authorization(x->state);
     }
 
-    if (ngx_http_registry_reserve(x, size) != NGX_OK) {
+    if (ngx_http_registry_request_check(x) != NGX_OK
+        || ngx_http_registry_reserve(x, ngx_http_registry_request_size(x)
+                                        + authorization.len)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     p = ngx_sprintf(x->out.last, "%V %V HTTP/1.1" CRLF "Host: %V" CRLF,
                     &call->method, &x->uri, &x->authority);
 
-    if (agent) {
-        p = ngx_cpymem(p, "User-Agent: " NGX_HTTP_REGISTRY_USER_AGENT CRLF,
-                   sizeof("User-Agent: " NGX_HTTP_REGISTRY_USER_AGENT CRLF)
-                   - 1);
+    if (!ngx_http_registry_request_has(x, "User-Agent")) {
+        p = ngx_sprintf(p, "User-Agent: %s" CRLF,
+                        NGX_HTTP_REGISTRY_USER_AGENT);
     }
 
-    if (authorization && authorization->len) {
-        p = ngx_sprintf(p, "Proxy-Authorization: %V" CRLF, authorization);
+    if (authorization.len) {
+        p = ngx_sprintf(p, "Proxy-Authorization: %V" CRLF, &authorization);
     }
+
+    h = call->headers.elts;
 
     for (i = 0; i < call->headers.nelts; i++) {
         p = ngx_sprintf(p, "%V: %V" CRLF, &h[i].key, &h[i].value);
     }
 
     if (call->content_length < 0) {
-        p = ngx_cpymem(p, "Transfer-Encoding: chunked" CRLF,
-                       sizeof("Transfer-Encoding: chunked" CRLF) - 1);
+        p = ngx_sprintf(p, "Transfer-Encoding: chunked" CRLF);
 
     } else if (call->content_length > 0 || !x->bodyless) {
         p = ngx_sprintf(p, "Content-Length: %O" CRLF, call->content_length);
@@ -94,6 +81,34 @@ ngx_http_registry_request(ngx_http_registry_exchange_t *x)
     x->complete = (call->content_length == 0);
 
     return NGX_OK;
+}
+
+
+/* of the head, or more */
+
+static size_t
+ngx_http_registry_request_size(ngx_http_registry_exchange_t *x)
+{
+    size_t         size;
+    ngx_uint_t     i;
+    ngx_keyval_t  *h;
+
+    size = x->call.method.len + x->uri.len + x->authority.len
+           + sizeof("  HTTP/1.1" CRLF
+                    "Host: " CRLF
+                    "User-Agent: " NGX_HTTP_REGISTRY_USER_AGENT CRLF
+                    "Proxy-Authorization: " CRLF
+                    "Transfer-Encoding: chunked" CRLF
+                    "Content-Length: " CRLF CRLF)
+           + NGX_OFF_T_LEN;
+
+    h = x->call.headers.elts;
+
+    for (i = 0; i < x->call.headers.nelts; i++) {
+        size += h[i].key.len + sizeof(": " CRLF) + h[i].value.len;
+    }
+
+    return size;
 }
 
 
@@ -203,7 +218,6 @@ ngx_int_t
 ngx_http_registry_call_send(ngx_http_registry_call_t *call, u_char *data,
     size_t len, ngx_uint_t last)
 {
-    u_char                        *p;
     ngx_http_registry_exchange_t  *x = call->exchange;
 
     if (x->complete || x->ended) {
@@ -220,13 +234,40 @@ ngx_http_registry_call_send(ngx_http_registry_call_t *call, u_char *data,
         last = (x->pending == 0);
     }
 
+    x->complete = last;
+
     if (x->broken) {
 
         /* all that may still come is an answer */
 
-        x->complete = last;
         return NGX_AGAIN;
     }
+
+    if (ngx_http_registry_append(x, data, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (x->step == ngx_http_registry_talk) {
+        ngx_http_registry_exchange_post(x);
+    }
+
+    if (!last && x->out.last - x->out.pos >= NGX_HTTP_REGISTRY_BUFFER_SIZE) {
+        x->asked = 1;
+        return NGX_AGAIN;
+    }
+
+    return NGX_OK;
+}
+
+
+/* a piece of the body, in the coding that it is sent in */
+
+static ngx_int_t
+ngx_http_registry_append(ngx_http_registry_exchange_t *x, u_char *data,
+    size_t len)
+{
+    u_char      *p;
+    ngx_uint_t   chunked;
 
     if (ngx_http_registry_reserve(x, len + REGISTRY_CHUNK_HEADER_MAX
                                   + sizeof(REGISTRY_CHUNK_END) - 1
@@ -237,8 +278,9 @@ ngx_http_registry_call_send(ngx_http_registry_call_t *call, u_char *data,
     }
 
     p = x->out.last;
+    chunked = (x->pending < 0);
 
-    if (len && x->pending < 0) {
+    if (len && chunked) {
         p += registry_chunk_header((char *) p, len);
     }
 
@@ -246,26 +288,16 @@ ngx_http_registry_call_send(ngx_http_registry_call_t *call, u_char *data,
         p = ngx_cpymem(p, data, len);
     }
 
-    if (len && x->pending < 0) {
-        *p++ = CR; *p++ = LF;
+    if (len && chunked) {
+        p = ngx_cpymem(p, REGISTRY_CHUNK_END, sizeof(REGISTRY_CHUNK_END) - 1);
     }
 
-    if (last && x->pending < 0) {
+    if (x->complete && chunked) {
         p = ngx_cpymem(p, NGX_HTTP_REGISTRY_LAST_CHUNK,
                        sizeof(NGX_HTTP_REGISTRY_LAST_CHUNK) - 1);
     }
 
     x->out.last = p;
-    x->complete = last;
-
-    if (x->step == ngx_http_registry_talk) {
-        ngx_http_registry_exchange_post(x);
-    }
-
-    if (!last && x->out.last - x->out.pos >= NGX_HTTP_REGISTRY_BUFFER_SIZE) {
-        x->asked = 1;
-        return NGX_AGAIN;
-    }
 
     return NGX_OK;
 }

@@ -306,6 +306,9 @@ ngx_http_registry_copy_take(ngx_http_registry_copy_t *copy, ngx_uint_t join)
     copy->busy++;
 
     if (rc == NGX_OK) {
+        ngx_http_registry_count(copy->blob.remote->counters,
+                                NGX_HTTP_REGISTRY_COUNT_FLIGHTS);
+
         copy->vouched = 1;
         ngx_http_registry_copy_lead(copy);
     }

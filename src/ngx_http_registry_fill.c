@@ -119,6 +119,8 @@ static void ngx_http_registry_run_failed(ngx_http_registry_run_t *run,
 static ngx_uint_t ngx_http_registry_run_stale(ngx_http_registry_run_t *run,
     ngx_uint_t status, ngx_http_registry_call_error_e error);
 static void ngx_http_registry_run_absent(ngx_http_registry_run_t *run);
+static void ngx_http_registry_run_delete(ngx_http_registry_run_t *run,
+    ngx_http_registry_op_e kind);
 static void ngx_http_registry_run_found(ngx_http_registry_run_t *run,
     ngx_http_registry_fill_e found);
 static void ngx_http_registry_run_give(ngx_http_registry_run_t *run,
@@ -208,7 +210,10 @@ ngx_http_registry_run_find(ngx_http_registry_fill_t *fill)
         run = ngx_queue_data(q, ngx_http_registry_run_t, queue);
         two = &run->manifest;
 
-        if (one->store->id[0] == two->store->id[0]
+        /* who comes after a purge gets nothing that was asked before it */
+
+        if (one->generation == two->generation
+            && one->store->id[0] == two->store->id[0]
             && one->store->id[1] == two->store->id[1]
             && one->name.len == two->name.len
             && one->tag.len == two->tag.len
@@ -450,7 +455,9 @@ ngx_http_registry_run_tag_done(void *data)
     if (rc == NGX_OK) {
         age = ngx_max(ngx_time() - op->time, 0);
 
-        if ((ngx_msec_t) age * 1000 < run->remote->valid) {
+        if ((ngx_msec_t) age * 1000 < run->remote->valid
+            && op->time > ngx_http_registry_cache_changed(&run->manifest))
+        {
             run->digest = op->digest;
             run->copy.age = age * 1000;
 
@@ -545,7 +552,7 @@ ngx_http_registry_run_share(ngx_http_registry_run_t *run)
     }
 
     op->digest = run->copy.digest;
-    op->time = ngx_time();
+    op->time = ngx_time() - run->copy.age / 1000;
     op->ttl = run->remote->valid / 1000 + 1;
 
     (void) ngx_http_registry_memcached_start(op);
@@ -557,9 +564,16 @@ void
 ngx_http_registry_fill_forget(ngx_http_registry_remote_t *remote,
     ngx_http_registry_manifest_t *manifest)
 {
-    ngx_http_registry_memcached_op_t  *op;
-
     ngx_http_registry_cache_forget(manifest);
+    ngx_http_registry_fill_unshare(remote, manifest);
+}
+
+
+void
+ngx_http_registry_fill_unshare(ngx_http_registry_remote_t *remote,
+    ngx_http_registry_manifest_t *manifest)
+{
+    ngx_http_registry_memcached_op_t  *op;
 
     op = ngx_http_registry_memcached_for(remote, manifest,
                                          NGX_HTTP_REGISTRY_MEMCACHED_DELETE,
@@ -1151,25 +1165,35 @@ ngx_http_registry_run_answered(ngx_http_registry_run_t *run,
 static void
 ngx_http_registry_run_absent(ngx_http_registry_run_t *run)
 {
-    ngx_http_registry_op_t  *op;
+    if (!ngx_http_registry_cache_current(&run->manifest)) {
+        return;
+    }
 
     ngx_http_registry_cache_drop(&run->manifest);
     ngx_http_registry_cache_absent(&run->manifest);
 
-    if (run->manifest.tag.len == 0 || run->copy.body.data == NULL) {
-        return;
+    if (run->manifest.tag.len && run->copy.body.data) {
+        ngx_http_registry_run_delete(run, NGX_HTTP_REGISTRY_OP_TAG_DELETE);
     }
+}
 
-    op = ngx_http_registry_op_create(run->remote->store,
-                                     NGX_HTTP_REGISTRY_OP_TAG_DELETE,
+
+/* from the cache; nobody waits for it */
+
+static void
+ngx_http_registry_run_delete(ngx_http_registry_run_t *run,
+    ngx_http_registry_op_e kind)
+{
+    ngx_http_registry_op_t  *op;
+
+    op = ngx_http_registry_op_create(run->remote->store, kind,
                                      &run->manifest.name, ngx_cycle->log);
     if (op == NULL) {
         return;
     }
 
+    op->digest = run->copy.digest;
     op->tag = ngx_http_registry_op_copy(op, &run->manifest.tag);
-
-    /* nobody waits for it */
 
     if (op->tag) {
         (void) ngx_http_registry_op_start(op);
@@ -1227,6 +1251,13 @@ ngx_http_registry_run_found(ngx_http_registry_run_t *run,
 
     ngx_http_registry_run_give(run, NGX_OK, found, NGX_HTTP_OK,
                                NGX_HTTP_REGISTRY_CALL_OK);
+
+    /* who began before a purge has it now, and nobody else is to have it */
+
+    if (!ngx_http_registry_cache_current(&run->manifest)) {
+        ngx_http_registry_run_free(run);
+        return;
+    }
 
     if (found == NGX_HTTP_REGISTRY_FILL_MISS
         || found == NGX_HTTP_REGISTRY_FILL_REVALIDATED)
@@ -1384,6 +1415,15 @@ ngx_http_registry_run_kept(void *data)
                       "%s \"%s\" failed, registry_cache \"%V\", "
                       "repository \"%V\"", op->call, op->path,
                       &run->remote->store->name, &run->manifest.name);
+
+    } else if (!ngx_http_registry_cache_unpurged(&run->manifest)) {
+
+        /* a purge may have come while it was written: it is undone */
+
+        ngx_http_registry_run_delete(run,
+                               (op->kind == NGX_HTTP_REGISTRY_OP_TAG_WRITE)
+                                   ? NGX_HTTP_REGISTRY_OP_TAG_DELETE
+                                   : NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE);
     }
 
     ngx_http_registry_op_free(op);

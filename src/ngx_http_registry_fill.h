@@ -69,6 +69,11 @@ ngx_int_t ngx_http_registry_fill_start(ngx_http_registry_fill_t *fill,
 void ngx_http_registry_fill_forget(ngx_http_registry_remote_t *remote,
     ngx_http_registry_manifest_t *manifest);
 
+/* the same of what the nodes share alone */
+
+void ngx_http_registry_fill_unshare(ngx_http_registry_remote_t *remote,
+    ngx_http_registry_manifest_t *manifest);
+
 /* nothing is called any more; the fill itself is the owner's memory */
 
 void ngx_http_registry_fill_cancel(ngx_http_registry_fill_t *fill);

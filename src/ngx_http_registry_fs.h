@@ -219,6 +219,12 @@ ngx_int_t ngx_http_registry_fs_temp_publish(ngx_http_registry_op_t *op);
 ngx_int_t ngx_http_registry_fs_temp_discard(ngx_http_registry_op_t *op);
 
 
+/* the operations of purges */
+
+ngx_int_t ngx_http_registry_fs_purge(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_purge_remove(ngx_http_registry_op_t *op);
+
+
 /* the operations that list */
 
 ngx_int_t ngx_http_registry_fs_tags(ngx_http_registry_op_t *op);

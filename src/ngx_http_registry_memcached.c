@@ -35,6 +35,8 @@ static void ngx_http_registry_memcached_release(
     ngx_http_registry_task_t *task);
 static void ngx_http_registry_memcached_ended(
     ngx_http_registry_memcached_op_t *op);
+static void ngx_http_registry_memcached_count(
+    ngx_http_registry_memcached_op_t *op);
 static void ngx_http_registry_memcached_down(
     ngx_http_registry_memcached_op_t *op);
 static void ngx_http_registry_memcached_up(
@@ -395,6 +397,8 @@ ngx_http_registry_memcached_ended(ngx_http_registry_memcached_op_t *op)
         server->late--;
     }
 
+    ngx_http_registry_memcached_count(op);
+
     if (memcached_fatal(op->rc)) {
 
         if (probe || !server->down) {
@@ -412,6 +416,39 @@ ngx_http_registry_memcached_ended(ngx_http_registry_memcached_op_t *op)
         ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
                       "registry: memcached \"%V\" has something wrong under "
                       "\"%V\"", &server->name, &key);
+    }
+}
+
+
+static void
+ngx_http_registry_memcached_count(ngx_http_registry_memcached_op_t *op)
+{
+    ngx_http_registry_counters_t  *counters;
+
+    counters = op->server->counters;
+
+    if (op->late || memcached_fatal(op->rc)) {
+        ngx_http_registry_count(counters,
+                                NGX_HTTP_REGISTRY_MEMCACHED_FAILURES);
+    }
+
+    if (memcached_fatal(op->rc)) {
+        counters->count[NGX_HTTP_REGISTRY_MEMCACHED_DOWN] = 1;
+        return;
+    }
+
+    /* it answers, whatever another process has found before */
+
+    if (counters->count[NGX_HTTP_REGISTRY_MEMCACHED_DOWN]) {
+        counters->count[NGX_HTTP_REGISTRY_MEMCACHED_DOWN] = 0;
+    }
+
+    if (!op->late && (op->kind == NGX_HTTP_REGISTRY_MEMCACHED_GET_MANIFEST
+                      || op->kind == NGX_HTTP_REGISTRY_MEMCACHED_GET_TAG))
+    {
+        ngx_http_registry_count(counters, (op->result == NGX_OK)
+                                      ? NGX_HTTP_REGISTRY_MEMCACHED_HITS
+                                      : NGX_HTTP_REGISTRY_MEMCACHED_MISSES);
     }
 }
 

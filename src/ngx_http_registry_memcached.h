@@ -11,6 +11,7 @@
 #define NGX_HTTP_REGISTRY_MEMCACHED_H
 
 
+#include "ngx_http_registry_count.h"
 #include "ngx_http_registry_task.h"
 
 #include "registry_digest.h"
@@ -25,10 +26,22 @@
 #define NGX_HTTP_REGISTRY_MEMCACHED_VALUE  (1024 * 1024 - 1024)
 
 
+/* of a server, in all processes; the order is that of status.c */
+
+typedef enum {
+    NGX_HTTP_REGISTRY_MEMCACHED_HITS = 0,
+    NGX_HTTP_REGISTRY_MEMCACHED_MISSES,
+    NGX_HTTP_REGISTRY_MEMCACHED_FAILURES,
+    NGX_HTTP_REGISTRY_MEMCACHED_DOWN,       /* no counter: 1 or 0 */
+    NGX_HTTP_REGISTRY_MEMCACHED_COUNTERS
+} ngx_http_registry_memcached_count_e;
+
+
 typedef struct {
     ngx_str_t                     name;     /* as it was configured */
     char                         *host;     /* or the path of a socket */
     in_port_t                     port;     /* 0: it is a path */
+    ngx_http_registry_counters_t *counters;
 
     /* connected, and in nobody's hands; under the mutex */
     struct memcached_st          *kept[NGX_HTTP_REGISTRY_MEMCACHED_KEPT];
@@ -131,6 +144,12 @@ typedef struct {
 
 char *ngx_http_registry_memcached_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* while the configuration is read: the servers' counters are in that zone */
+
+ngx_int_t ngx_http_registry_memcached_counters(
+    ngx_http_registry_memcached_t *mc, ngx_http_registry_zone_t *zone,
+    ngx_pool_t *pool);
 
 /* in each process, before anything else */
 

@@ -364,3 +364,40 @@ ngx_http_registry_memcached_threads(ngx_conf_t *cf,
 
     return mc->tp ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
+
+
+ngx_int_t
+ngx_http_registry_memcached_counters(ngx_http_registry_memcached_t *mc,
+    ngx_http_registry_zone_t *zone, ngx_pool_t *pool)
+{
+    ngx_str_t                              name;
+    ngx_uint_t                             i;
+    ngx_http_registry_memcached_server_t  *server;
+
+    server = mc->servers.elts;
+
+    for (i = 0; i < mc->servers.nelts; i++) {
+
+        /* no namespace has a space */
+
+        name.len = sizeof("memcached ") - 1 + server[i].name.len;
+        name.data = ngx_pnalloc(pool, name.len);
+        if (name.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(ngx_cpymem(name.data, "memcached ",
+                              sizeof("memcached ") - 1),
+                   server[i].name.data, server[i].name.len);
+
+        if (ngx_http_registry_count_add(zone, pool, &name,
+                                        NGX_HTTP_REGISTRY_MEMCACHED_COUNTERS,
+                                        &server[i].counters)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}

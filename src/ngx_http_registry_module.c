@@ -36,7 +36,7 @@ static char *ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_registry_serve(ngx_conf_t *cf);
+static char *ngx_http_registry_enable(ngx_conf_t *cf);
 static char *ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_zone_size(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -113,9 +113,23 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_purge"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_registry_purge,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("registry"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_registry_location,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("registry_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_registry_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -283,7 +297,8 @@ ngx_http_registry_postconfiguration(ngx_conf_t *cf)
 
     if (ngx_http_registry_manager_init(cf, mcf) != NGX_OK
         || ngx_http_registry_remotes_start(cf, mcf) != NGX_OK
-        || ngx_http_registry_namespace_init(cf) != NGX_OK)
+        || ngx_http_registry_namespace_init(cf) != NGX_OK
+        || ngx_http_registry_status_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -312,6 +327,8 @@ ngx_http_registry_create_main_conf(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&mcf->locations, cf->pool, 2,
                           sizeof(ngx_http_core_loc_conf_t *))
+           != NGX_OK
+        || ngx_http_registry_health_create(cf, &mcf->health, &mcf->zone)
            != NGX_OK)
     {
         return NULL;
@@ -326,7 +343,7 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_registry_main_conf_t  *mcf = conf;
 
-    ngx_str_t                    name;
+    ngx_str_t                    name, hosted;
     ngx_uint_t                   i;
     ngx_http_registry_store_t  **store;
 
@@ -347,8 +364,22 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (mcf->locations.nelts == 0 && mcf->caches == 0) {
+    if (mcf->locations.nelts == 0 && mcf->caches == 0 && !mcf->status) {
         return NGX_CONF_OK;
+    }
+
+    ngx_str_null(&hosted);
+
+    if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &hosted,
+                                    NGX_HTTP_REGISTRY_COUNT_HOSTED,
+                                    &mcf->counters)
+        != NGX_OK
+        || (mcf->memcached
+            && ngx_http_registry_memcached_counters(mcf->memcached,
+                                                    &mcf->zone, cf->pool)
+               != NGX_OK))
+    {
+        return NGX_CONF_ERROR;
     }
 
     ngx_conf_init_size_value(mcf->zone_size, NGX_HTTP_REGISTRY_ZONE_SIZE);
@@ -440,11 +471,13 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
 
     rlcf->store = NGX_CONF_UNSET_PTR;
     rlcf->proxy = NGX_CONF_UNSET;
+    rlcf->purge = NGX_CONF_UNSET_PTR;
     rlcf->push = NGX_CONF_UNSET_UINT;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
     rlcf->max_blob_size = NGX_CONF_UNSET;
+    rlcf->status_format = NGX_CONF_UNSET_UINT;
 
     return rlcf;
 }
@@ -459,6 +492,11 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     char                           *rv;
     ngx_http_core_loc_conf_t       *clcf;
     ngx_http_registry_main_conf_t  *mcf;
+
+    rv = ngx_http_registry_merge_purge(cf, prev, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
 
     if (conf->store_name.len) {
         mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
@@ -489,6 +527,8 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->references, prev->references,
                               NGX_HTTP_REGISTRY_REFERENCES_ON);
     ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
+    ngx_conf_merge_uint_value(conf->status_format, prev->status_format,
+                              NGX_HTTP_REGISTRY_STATUS_JSON);
 
     rv = ngx_http_registry_merge_proxy(cf, prev, conf);
     if (rv != NGX_CONF_OK) {
@@ -996,7 +1036,7 @@ ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rlcf->file = cf->conf_file->file.name.data;
     rlcf->line = cf->conf_file->line;
 
-    return ngx_http_registry_serve(cf);
+    return ngx_http_registry_enable(cf);
 }
 
 
@@ -1026,22 +1066,33 @@ ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         rlcf->proxy_line = cf->conf_file->line;
     }
 
-    return ngx_http_registry_serve(cf);
+    return ngx_http_registry_enable(cf);
 }
 
 
 /* this location is a registry, for "registry" or "registry_proxy" or both */
 
 static char *
-ngx_http_registry_serve(ngx_conf_t *cf)
+ngx_http_registry_enable(ngx_conf_t *cf)
+{
+    ngx_http_registry_srv_conf_t  *sscf;
+
+    sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_registry_module);
+    sscf->enabled = 1;
+
+    return ngx_http_registry_serve(cf, ngx_http_registry_handler);
+}
+
+
+char *
+ngx_http_registry_serve(ngx_conf_t *cf, ngx_http_handler_pt handler)
 {
     ngx_http_core_loc_conf_t        *clcf, **location;
-    ngx_http_registry_srv_conf_t    *sscf;
     ngx_http_registry_main_conf_t   *mcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (clcf->handler == ngx_http_registry_handler) {
+    if (clcf->handler == handler) {
         return NGX_CONF_OK;
     }
 
@@ -1049,10 +1100,7 @@ ngx_http_registry_serve(ngx_conf_t *cf)
         return "conflicts with another handler of this location";
     }
 
-    clcf->handler = ngx_http_registry_handler;
-
-    sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_registry_module);
-    sscf->enabled = 1;
+    clcf->handler = handler;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
@@ -1085,6 +1133,8 @@ ngx_http_registry_init_module(ngx_cycle_t *cycle)
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_registry_module);
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    ngx_http_registry_health_init_module(&mcf->health);
 
     store = mcf->stores.elts;
 
@@ -1160,6 +1210,7 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
         }
 
         ngx_http_registry_flight_init_process(&mcf->zone);
+        ngx_http_registry_count_init_process(&mcf->zone);
     }
 
     store = mcf->stores.elts;
@@ -1169,6 +1220,8 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
             store[i]->driver->init(store[i], cycle->log);
         }
     }
+
+    ngx_http_registry_health_init_process(cycle);
 
     if (ngx_process == NGX_PROCESS_SINGLE) {
         ngx_http_registry_manager_timer.handler =

@@ -483,8 +483,13 @@ ngx_http_registry_push_created(ngx_http_registry_ctx_t *ctx)
     if (registry_query_find(query, "digest", buf, sizeof(buf), &len)
         != REGISTRY_OK)
     {
+        ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                                NGX_HTTP_REGISTRY_COUNT_MOUNTED);
         return NGX_OK;
     }
+
+    ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                            NGX_HTTP_REGISTRY_COUNT_UPLOADED);
 
     digest.data = (u_char *) buf;
     digest.len = len;

@@ -8,6 +8,8 @@
 
 #include "ngx_http_registry_remote.h"
 
+#include "registry_ratelimit.h"
+
 #include <openssl/rand.h>
 
 
@@ -36,6 +38,8 @@ static void ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
 static void ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_uint_t status);
 static void ngx_http_registry_remote_answered(ngx_http_registry_ask_t *ask);
+static void ngx_http_registry_remote_count(ngx_http_registry_ask_t *ask);
+static void ngx_http_registry_remote_limits(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask);
 
 static ngx_int_t ngx_http_registry_ask_url(ngx_http_registry_ask_t *ask);
@@ -278,6 +282,94 @@ ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask)
     challenge.scheme = REGISTRY_CHALLENGE_OTHER;
 
     ngx_http_registry_challenge_keep(&grant, &challenge);
+}
+
+
+static void
+ngx_http_registry_remote_count(ngx_http_registry_ask_t *ask)
+{
+    int64_t                        seconds;
+    const registry_str_t          *field;
+    ngx_http_registry_counters_t  *counters;
+
+    counters = ask->remote->counters;
+
+    if (ask->response->status == NGX_HTTP_TOO_MANY_REQUESTS) {
+        ngx_http_registry_count(counters, NGX_HTTP_REGISTRY_COUNT_LIMITED);
+
+    } else if (ask->response->status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        ngx_http_registry_count(counters, NGX_HTTP_REGISTRY_COUNT_FAILED);
+
+    } else {
+        ngx_http_registry_count(counters, NGX_HTTP_REGISTRY_COUNT_ANSWERED);
+    }
+
+    /* where blobs are kept there may be limits too, but others */
+
+    if (ask->foreign) {
+        return;
+    }
+
+    ngx_http_registry_remote_limits(ask);
+
+    field = registry_http_field(ask->response, "retry-after");
+
+    if (field && registry_retry_after(*field, ngx_time(), &seconds)
+                 == REGISTRY_OK)
+    {
+        counters->count[NGX_HTTP_REGISTRY_COUNT_RETRY_AT] = ngx_time()
+                                                            + seconds;
+    }
+}
+
+
+/* Docker Hub says them with a manifest, others with every answer */
+
+static void
+ngx_http_registry_remote_limits(ngx_http_registry_ask_t *ask)
+{
+    const registry_str_t          *field;
+    registry_ratelimit_t           limit, remaining;
+    ngx_http_registry_counters_t  *counters;
+
+    field = registry_http_field(ask->response, "ratelimit-limit");
+
+    if (field == NULL
+        || registry_ratelimit_parse(*field, &limit) != REGISTRY_OK)
+    {
+        return;
+    }
+
+    field = registry_http_field(ask->response, "ratelimit-remaining");
+
+    if (field == NULL
+        || registry_ratelimit_parse(*field, &remaining) != REGISTRY_OK)
+    {
+        return;
+    }
+
+    counters = ask->remote->counters;
+
+    counters->count[NGX_HTTP_REGISTRY_COUNT_RATE_LIMIT] = limit.requests;
+    counters->count[NGX_HTTP_REGISTRY_COUNT_RATE_REMAINING] =
+                                                          remaining.requests;
+    counters->count[NGX_HTTP_REGISTRY_COUNT_RATE_WINDOW] = limit.window;
+}
+
+
+ngx_uint_t
+ngx_http_registry_remote_answers(ngx_http_registry_remote_t *remote)
+{
+    ngx_uint_t                 answers;
+    ngx_http_registry_fares_t  fares;
+
+    ngx_http_registry_zone_lock(remote->zone);
+
+    answers = (ngx_http_registry_remote_fares(remote, &fares) == NULL);
+
+    ngx_http_registry_zone_unlock(remote->zone);
+
+    return answers;
 }
 
 
@@ -630,6 +722,7 @@ ngx_http_registry_ask_grant(ngx_http_registry_ask_t *ask,
     grant->zone = ask->remote->zone;
     grant->login = &ask->remote->login;
     grant->remote = ask->remote->id;
+    grant->counters = ask->remote->counters;
 
     if (ask->name.len) {
         p = ngx_snprintf(buf, NGX_HTTP_REGISTRY_SCOPE, "repository:%V:%s",
@@ -773,6 +866,8 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
 
     ask->response = &call->response;
     ask->peer = call->peer;
+
+    ngx_http_registry_remote_count(ask);
 
     if (call->response.status == NGX_HTTP_UNAUTHORIZED
         && ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE && !ask->foreign)
@@ -969,6 +1064,9 @@ ngx_http_registry_ask_on_body(ngx_http_registry_call_t *call, u_char *data,
 
     ask->received = call->received;
 
+    ngx_http_registry_count_n(ask->remote->counters,
+                              NGX_HTTP_REGISTRY_COUNT_RECEIVED, len);
+
     return ask->on_body(ask, data, len);
 }
 
@@ -1005,6 +1103,9 @@ ngx_http_registry_ask_failed(ngx_http_registry_ask_t *ask,
 {
     ask->error = error;
     ask->reason = reason ? reason : ngx_http_registry_call_error(error);
+
+    ngx_http_registry_count(ask->remote->counters,
+                            NGX_HTTP_REGISTRY_COUNT_BROKEN);
 
     ngx_http_registry_remote_failed(ask, 0);
 

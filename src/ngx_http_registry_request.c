@@ -42,21 +42,21 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_base,
           ngx_http_registry_proxy_base,
           ngx_string("check"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PULL }
+          NGX_HTTP_REGISTRY_COUNT_CHECK, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_CATALOG] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_catalog,
           ngx_http_registry_proxy_list,
           ngx_string("list_catalog"),
-          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_CATALOG }
+          NGX_HTTP_REGISTRY_COUNT_LIST_CATALOG, NGX_HTTP_REGISTRY_MAY_CATALOG }
     },
 
     [REGISTRY_ENDPOINT_TAGS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_tags,
           ngx_http_registry_proxy_list,
           ngx_string("list_tags"),
-          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_PULL }
+          NGX_HTTP_REGISTRY_COUNT_LIST_TAGS, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_MANIFEST] = {
@@ -71,14 +71,15 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
         { NGX_HTTP_DELETE, ngx_http_registry_delete_manifest,
           NULL,
           ngx_string("delete_manifest"),
-          NGX_HTTP_REGISTRY_COUNT_DELETE, NGX_HTTP_REGISTRY_MAY_DELETE }
+          NGX_HTTP_REGISTRY_COUNT_DELETE_MANIFEST,
+          NGX_HTTP_REGISTRY_MAY_DELETE }
     },
 
     [REGISTRY_ENDPOINT_REFERRERS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_referrers,
           ngx_http_registry_proxy_list,
           ngx_string("list_referrers"),
-          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_PULL }
+          NGX_HTTP_REGISTRY_COUNT_LIST_REFERRERS, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_BLOB] = {
@@ -89,25 +90,25 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
         { NGX_HTTP_DELETE, ngx_http_registry_delete_blob,
           NULL,
           ngx_string("delete_blob"),
-          NGX_HTTP_REGISTRY_COUNT_DELETE, NGX_HTTP_REGISTRY_MAY_DELETE }
+          NGX_HTTP_REGISTRY_COUNT_DELETE_BLOB, NGX_HTTP_REGISTRY_MAY_DELETE }
     },
 
     [REGISTRY_ENDPOINT_UPLOADS] = {
         { NGX_HTTP_POST, ngx_http_registry_start_upload,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH }
     },
 
     [REGISTRY_ENDPOINT_UPLOAD] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_upload_status,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_PATCH, ngx_http_registry_append_upload,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_PUT, ngx_http_registry_finish_upload,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
@@ -115,7 +116,7 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
         { NGX_HTTP_DELETE, ngx_http_registry_cancel_upload,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH }
     }
 };
 
@@ -136,6 +137,13 @@ static const struct {
 ngx_int_t
 ngx_http_registry_handler(ngx_http_request_t *r)
 {
+    return ngx_http_registry_begin(r, ngx_http_registry_route);
+}
+
+
+ngx_int_t
+ngx_http_registry_begin(ngx_http_request_t *r, ngx_http_registry_step_pt step)
+{
     ngx_int_t                 rc;
     ngx_http_registry_ctx_t  *ctx;
 
@@ -145,7 +153,7 @@ ngx_http_registry_handler(ngx_http_request_t *r)
     }
 
     ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
-    ctx->step = ngx_http_registry_route;
+    ctx->step = step;
 
     rc = ngx_http_registry_run(ctx);
 
@@ -346,7 +354,14 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
         return ngx_http_registry_not_allowed(ctx);
     }
 
-    ngx_http_registry_count(ngx_http_registry_zone(r), ctx->method->count);
+    if (r == r->main) {
+        ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                                ctx->method->count);
+
+        ctx->active = ctx->method;
+        ngx_http_registry_count_active(ngx_http_registry_zone(r),
+                                       ctx->method->count, 1);
+    }
 
     ctx->step = ctx->remote ? ctx->method->proxy : ctx->method->step;
 
@@ -597,8 +612,23 @@ ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
     };
 
     ctx->cache = names[how - NGX_HTTP_REGISTRY_COUNT_HIT];
+    ctx->found = how;
+}
 
-    ngx_http_registry_count(ngx_http_registry_zone(ctx->request), how);
+
+ngx_http_registry_counters_t *
+ngx_http_registry_counters(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_main_conf_t  *mcf;
+
+    if (ctx->remote) {
+        return ctx->remote->counters;
+    }
+
+    mcf = ngx_http_get_module_main_conf(ctx->request,
+                                        ngx_http_registry_module);
+
+    return mcf->counters;
 }
 
 
@@ -996,6 +1026,11 @@ static void
 ngx_http_registry_cleanup(void *data)
 {
     ngx_http_registry_ctx_t  *ctx = data;
+
+    if (ctx->active) {
+        ngx_http_registry_count_active(ngx_http_registry_zone(ctx->request),
+                                       ctx->active->count, -1);
+    }
 
     if (ctx->ask) {
         ngx_http_registry_ask_free(ctx->ask);

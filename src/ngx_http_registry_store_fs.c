@@ -115,6 +115,10 @@ static const struct {
         { ngx_http_registry_fs_tags_write, 1, LOCK_SH },
     [NGX_HTTP_REGISTRY_OP_TAG_DELETE] =
         { ngx_http_registry_fs_tag_delete, 1, LOCK_EX },
+    [NGX_HTTP_REGISTRY_OP_PURGE] =
+        { ngx_http_registry_fs_purge, 1, 0 },
+    [NGX_HTTP_REGISTRY_OP_PURGE_REMOVE] =
+        { ngx_http_registry_fs_purge_remove, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_TAGS] =
         { ngx_http_registry_fs_tags, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_CATALOG] =
@@ -305,13 +309,24 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
 static ngx_int_t
 ngx_http_registry_fs_blob_delete(ngx_http_registry_op_t *op)
 {
+    ngx_int_t                 rc, link;
     ngx_http_registry_path_t  path;
 
     ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER,
                               op->name,
                               ngx_http_registry_fs_digest(&op->digest));
 
-    return ngx_http_registry_fs_unlink(op, path.data);
+    link = ngx_http_registry_fs_unlink(op, path.data);
+
+    if (link == NGX_ERROR || !op->all) {
+        return link;
+    }
+
+    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
+
+    rc = ngx_http_registry_fs_unlink(op, path.data);
+
+    return (rc == NGX_ERROR) ? rc : link;
 }
 
 

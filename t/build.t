@@ -30,7 +30,7 @@ my ($tree) = grep { -f "$_/auto/options" }
 	glob("$root/build/packaged/* $root/build*/source/*");
 
 plan(skip_all => 'nothing built by ./dev build') unless $tree;
-plan(tests => 19);
+plan(tests => 21);
 
 system("cp -R '$tree' '$dir/nginx' && rm -rf '$dir/nginx/objs'") == 0
 	or die "can't copy $tree\n";

@@ -24,7 +24,7 @@ use Time::HiRes qw/ sleep time /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(96);
+my $t = Test::Nginx->new()->has(qw/http/)->plan(98);
 
 $t->write_file_expand('nginx.conf', <<'EOF' =~ s/CALL_MODULE/call_module($t)/er);
 
@@ -33,6 +33,7 @@ CALL_MODULE
 
 daemon off;
 worker_processes 1;
+worker_shutdown_timeout 5s;
 
 events {
 }
@@ -391,6 +392,18 @@ ok($r->complete, 'a call goes on when its worker is to stop');
 $s->clear();
 ok(wait_for(sub { my %now = map { $_ => 1 } workers();
 	!grep { $now{$_} } @workers }), 'then the worker exits');
+
+# but not for longer than worker_shutdown_timeout
+
+@workers = workers();
+$s->rule({ stall => 500, method => 'GET' });
+$c = send_request(GET => '/patient/1000?long');
+$in = response_head($c);
+$t->reload();
+ok(wait_for(sub { my %now = map { $_ => 1 } workers();
+	%now && !grep { $now{$_} } @workers }), 'worker_shutdown_timeout');
+ok(!response($c, in => $in)->complete(), 'the call has ended');
+$s->clear();
 
 # what is logged: an error of each kind once a minute
 

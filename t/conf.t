@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(146);
+	->plan(152);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -357,6 +357,49 @@ EOF
 like(conf($t, 'registry_namespace $none;'), qr/\[emerg\] unknown "none" variable/,
 	'refused: namespace of no variable');
 
+refused($t, 'status of no format', <<'EOF', qr/wants "json" or "prometheus"/);
+server {
+    location = /status {
+        registry_status xml;                            # here
+    }
+}
+EOF
+
+refused($t, 'status twice', <<'EOF', qr/"registry_status" directive is duplicate/);
+server {
+    location = /status {
+        registry_status;
+        registry_status prometheus;                     # here
+    }
+}
+EOF
+
+refused($t, 'status of a server', <<'EOF', qr/"registry_status" directive is not a/);
+server {
+    registry_status;                                    # here
+}
+EOF
+
+refused($t, 'registry, then status', <<"EOF", qr/conflicts with another handler/);
+$store
+server {
+    location /v2/ {
+        registry local;
+        registry_status;                                # here
+    }
+}
+EOF
+
+refused($t, 'status, then registry', <<"EOF", qr/conflicts with another handler/);
+$store
+server {
+    location /v2/ {
+        registry_status;
+        registry local;                                 # here
+    }
+}
+EOF
+
 # something else that answers in the location, before or after
 
 for my $other ('proxy_pass http://127.0.0.1:8081;', 'empty_gif;') {
@@ -387,6 +430,8 @@ EOF
 
 accepted($t, 'nothing', '');
 accepted($t, 'a store that nobody uses', $store);
+accepted($t, 'status of nothing', 'server { location = /status {'
+	. ' registry_status; } }');
 accepted($t, 'a store that comes later', "$server\n$store");
 accepted($t, 'zone of the least size', "registry_zone 128k;\n$store\n$server");
 accepted($t, 'all of a store', <<"EOF");

@@ -35,7 +35,7 @@ my @snippets = snippets('../README.md', glob('../docs/*.md'));
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(102 + 2 * @snippets);
+	->has_daemon('openssl')->plan(109 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -323,6 +323,31 @@ is(join(' ', map { m!(/var/log/nginx/\S+)! } $fluentd, $promtail,
 	slurp("$examples/logging.conf") =~ /(access_log \S+)/),
 	join(' ', ('/var/log/nginx/registry.json') x 3), 'same log');
 
+# the status page
+
+example('status.conf');
+
+$registry = Images->new(port(8080));
+$image = Images::image([ $blob = Images::blob('counted') ]);
+
+is($registry->push_image('a/b', 'tag', $image, 'patch'), undef,
+	'status: push');
+is(join("\n", $registry->check('a/b', 'tag', $image->{digest})), '',
+	'status: pull');
+
+$r = $registry->request('GET', '/status');
+is(decode_json($r->{content})->{namespaces}{''}{requests}{push_manifest}, 1,
+	'status: JSON');
+
+$r = $registry->request('GET', '/metrics');
+like($r->{content}, qr/^nginx_registry_requests_total
+	\{namespace="",operation="push_manifest"\}\ 1$/mx, 'status: Prometheus');
+
+like(http_get($_, LocalAddr => '127.0.0.2'), qr/ 403 /,
+	"status: $_ from elsewhere") for qw! /status /metrics !;
+
+$t->stop();
+
 # the image, which has a directory for the store already
 
 mkdir "$d/docker-conf";
@@ -463,8 +488,8 @@ sub whole_conf {
 	$store ||= 'local';
 
 	$text = "location /v2/ { registry $store;\n$text\n}\n"
-		if $text !~ /^(?:server|location|map|log_format
-			|registry_(?:store|zone))\b/mx;
+		if $text !~ /^(?:server|location|log_format|map|resolver
+			|registry_(?:cache|memcached|remote|store|zone))\b/mx;
 
 	my ($http, $server) = $text =~ /^(.*?)^(location .*)\z/ms
 		? ($1, $2) : ($text, '');
