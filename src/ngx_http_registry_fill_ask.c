@@ -8,12 +8,6 @@
 #include "ngx_http_registry_fill_run.h"
 
 
-#define NGX_HTTP_REGISTRY_FILL_ACCEPT                                         \
-    REGISTRY_TYPE_OCI_INDEX ", " REGISTRY_TYPE_OCI_MANIFEST ", "              \
-    REGISTRY_TYPE_DOCKER_LIST ", " REGISTRY_TYPE_DOCKER_MANIFEST              \
-    ", application/vnd.oci.artifact.manifest.v1+json, */*;q=0.1"
-
-
 /* what the bytes say they are, found out in a thread if they are many */
 
 typedef struct {
@@ -79,7 +73,7 @@ ngx_http_registry_run_ask(ngx_http_registry_run_t *run, const char *method,
     ngx_str_t                 value;
     ngx_http_registry_ask_t  *ask;
 
-    static ngx_str_t  accept = ngx_string(NGX_HTTP_REGISTRY_FILL_ACCEPT);
+    static ngx_str_t  accept = ngx_string(NGX_HTTP_REGISTRY_ACCEPT);
 
     ask = ngx_http_registry_ask_create(run->remote);
     if (ask == NULL) {

@@ -37,6 +37,14 @@
 #define NGX_HTTP_REGISTRY_REMOTE_LOG      60000
 
 
+/* of a request for a manifest: Distribution 2 has no OCI one for others */
+
+#define NGX_HTTP_REGISTRY_ACCEPT                                              \
+    REGISTRY_TYPE_OCI_INDEX ", " REGISTRY_TYPE_OCI_MANIFEST ", "              \
+    REGISTRY_TYPE_DOCKER_LIST ", " REGISTRY_TYPE_DOCKER_MANIFEST              \
+    ", application/vnd.oci.artifact.manifest.v1+json, */*;q=0.1"
+
+
 typedef struct ngx_http_registry_ask_s  ngx_http_registry_ask_t;
 
 

@@ -59,8 +59,9 @@ ngx_http_registry_verdict_ask(ngx_http_registry_ctx_t *ctx)
 {
     ngx_http_registry_ask_t  *ask;
 
-    static ngx_str_t  head = ngx_string("HEAD");
     static ngx_str_t  get = ngx_string("GET");
+    static ngx_str_t  head = ngx_string("HEAD");
+    static ngx_str_t  accept = ngx_string(NGX_HTTP_REGISTRY_ACCEPT);
 
     /* not everybody knows HEAD of what is no content */
 
@@ -70,7 +71,8 @@ ngx_http_registry_verdict_ask(ngx_http_registry_ctx_t *ctx)
                       ? &head : &get);
 
     if (ask == NULL
-        || ngx_http_registry_remote_path(ctx, &ask->path) != NGX_OK)
+        || ngx_http_registry_remote_path(ctx, &ask->path) != NGX_OK
+        || ngx_http_registry_ask_header(ask, "Accept", &accept) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -31,7 +31,7 @@ need(qw/ skopeo unshare ip openssl /);
 machine();
 
 my $t = Test::Nginx->new()->has(qw/http http_ssl map proxy upstream_zone/)
-	->has('socket_ssl')->plan(26);
+	->has('socket_ssl')->plan(29);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -46,6 +46,7 @@ put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 my ($first, $second) = harbors('10.0.0.21', '10.0.0.22');
 my ($replica) = harbors('10.1.0.21');
 my @both = ($first, $second);
+my $asked = qr!/v2/.!;		# and not only whether it is well
 
 ###############################################################################
 
@@ -61,7 +62,10 @@ my $image = $first->image('team/app', '1', [ map { $_ x 300_000 } 'a' .. 'f' ]);
 is(join("\n", $client->check($name, '1', $image->{digest})), '', 'pull');
 is(scalar(grep { !$_->requests(qr/^GET .*blobs/) } @both), 0,
 	'pull, from both');
-is($replica->requests(), 0, 'pull, not from the replica');
+is($replica->requests($asked), 0, 'pull, not from the replica');
+
+ok($_->await(qr!^\w+ /v2/$!), 'asked whether it is well')
+	for @both, $replica;
 
 # a blob is whole, whatever becomes of the one it comes from
 
@@ -77,7 +81,7 @@ $first->stop();
 $image = $second->image('team/app', '3', [ map { $_ x 300_000 } 'p' .. 't' ]);
 is(join("\n", $client->check($name, '3', $image->{digest})), '',
 	'one is gone');
-is($replica->requests(), 0, 'one is gone, not from the replica');
+is($replica->requests($asked), 0, 'one is gone, not from the replica');
 
 # pushes, as long as there is one of the two
 
@@ -89,7 +93,7 @@ is(join("\n", $client->check($name, '4', $image->{digest})), '',
 $second->stop();
 is($client->request('POST', "/v2/$name/blobs/uploads/", '')->{status}, 502,
 	'both are gone, no push');
-is($replica->requests(), 0, 'both are gone, no push to the replica');
+is($replica->requests($asked), 0, 'both are gone, no push to the replica');
 
 $image = $replica->image('team/app', '5', [ map { $_ x 300_000 } 'u' .. 'z' ]);
 is(join("\n", $client->check($name, '5', $image->{digest})), '',

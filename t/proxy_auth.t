@@ -106,7 +106,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084, users => {
 my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $open = Test::Nginx::Origin->new($t, port => 8083);
 
-$t->run()->plan(79);
+$t->run()->plan(80);
 
 ###############################################################################
 
@@ -129,6 +129,9 @@ is(request(GET => '/v2/?ns=basic.example', headers => $alice)->status, 200,
 	'basic, base, shown');
 is(request(GET => $path, headers => $alice)->body, $image->{content},
 	'basic, cold');
+like(($basic->requests(qr/^HEAD .*manifests/))[-1]{headers}{accept},
+	qr!application/vnd.oci.image.manifest.v1\+json!,
+	'basic, cold, asked for what it is');
 $basic->forget();
 $r = request(GET => $path, headers => $alice);
 is($r->body, $image->{content}, 'basic, warm');

@@ -12,6 +12,8 @@ use Test::More;
 
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
+use MIME::Base64 qw/ encode_base64 /;
+
 use lib '../lib';
 use Test::Nginx;
 use Clients;
@@ -27,7 +29,7 @@ need(qw/ podman conmon runc skopeo buildah docker-registry busybox tar curl
 	unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(32);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(33);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -139,5 +141,13 @@ ok(wait_for(sub {
 like($answer, qr!^HTTP/1\.1\ 502\ .*^Content-Type:\ application/json\r\n
 	.*"code":\ *"UNAVAILABLE"!msx, 'wrong certificate');
 is(join("\n", $edge->asked('quay.io')), '', 'wrong certificate, not asked');
+
+# what the edge logs in with is in no log
+
+my $secret = join '|', map { quotemeta } $Edge::ROBOT =~ /:(.*)/,
+	encode_base64($Edge::ROBOT, '');
+
+unlike(join('', map { $t->read_file($_) } qw/ error.log requests.log /),
+	qr/$secret/, 'no secrets');
 
 ###############################################################################

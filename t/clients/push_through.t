@@ -28,13 +28,13 @@ need(qw/ dockerd docker containerd runc podman skopeo docker-registry busybox
 	tar unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl auth_basic/)->plan(28);
+my $t = Test::Nginx->new()->has(qw/http http_ssl auth_basic/)->plan(30);
 my $dir = $t->testdir();
 
 my @names = qw/ harbor.edge.example.com registry.edge.example.com /;
 my $edge = Edge->new($t);
 
-$edge->fill('harbor.example.com', 'team/app:0');
+my $image = $edge->fill('harbor.example.com', 'team/app:0');
 $edge->fill('registry.example.com', 'team/app:0');
 
 put_file('/etc/nginx/registry.cred', "alice:$Edge::USER{alice}\n");
@@ -62,22 +62,31 @@ fails([@docker, 'push', "$names[0]/team/app:1"], 'unknown authority',
 put_file("/etc/$_/ca.crt", slurp($edge->ca())) for map {
 	("docker/certs.d/$_", "containers/certs.d/$_") } @names;
 
+# what is there already, and for whom
+
+my $there = "docker://$names[0]/team/app:0";
+
+fails([qw/ skopeo inspect --no-tags /, $there], 'no login',
+	qr/unauthorized|authentication required/);
+runs([qw/ skopeo inspect --no-tags --creds /, $Edge::ROBOT, $there], 'login',
+	qr/"Digest": "$image->{digest}"/);
+
 for my $case ([ 'harbor', split(/:/, $Edge::ROBOT, 2) ],
 	[ 'registry', 'bob', 'builder' ])
 {
 	my ($registry, $user, $password) = @$case;
 	my $host = "$registry.edge.example.com";
-	my $image = "$host/team/app";
+	my $name = "$host/team/app";
 	my @login = ('-u', $user, '-p', $password, $host);
 
 	# docker
 
-	run(@docker, 'tag', 'app', "$image:1");
-	fails([@docker, 'push', "$image:1"], "$registry, docker, no login",
+	run(@docker, 'tag', 'app', "$name:1");
+	fails([@docker, 'push', "$name:1"], "$registry, docker, no login",
 		qr/no basic auth credentials|unauthorized/);
 	runs([@docker, 'login', @login], "$registry, docker, login");
 
-	my $out = runs([@docker, 'push', "$image:1"],
+	my $out = runs([@docker, 'push', "$name:1"],
 		"$registry, docker, push");
 	my ($digest) = $out =~ /digest: (sha256:\w+) /;
 
@@ -88,20 +97,20 @@ for my $case ([ 'harbor', split(/:/, $Edge::ROBOT, 2) ],
 	# podman
 
 	runs([@podman, 'login', @login], "$registry, podman, login");
-	runs([@podman, 'pull', "$image:1"], "$registry, podman, pull");
-	is((run(@podman, 'inspect', '--format', '{{.Digest}}', "$image:1"))[1],
+	runs([@podman, 'pull', "$name:1"], "$registry, podman, pull");
+	is((run(@podman, 'inspect', '--format', '{{.Digest}}', "$name:1"))[1],
 		"$digest\n", "$registry, podman, digest");
-	runs([@podman, 'push', '--digestfile', "$dir/digest", "$image:1",
-		"$image:2"], "$registry, podman, push");
+	runs([@podman, 'push', '--digestfile', "$dir/digest", "$name:1",
+		"$name:2"], "$registry, podman, push");
 	$digest = slurp("$dir/digest");
 
 	# skopeo; the tag moves
 
-	is(digest("$image:2"), "$digest\n", "$registry, skopeo, digest");
+	is(digest("$name:2"), "$digest\n", "$registry, skopeo, digest");
 	runs(['skopeo', 'copy', "oci:$dir/image-2/layout:0",
-		"docker://$image:2"], "$registry, skopeo, push");
-	isnt(digest("$image:2"), "$digest\n", "$registry, the tag has moved");
-	is(digest("$image:2"), digest("oci:$dir/image-2/layout:0"),
+		"docker://$name:2"], "$registry, skopeo, push");
+	isnt(digest("$name:2"), "$digest\n", "$registry, the tag has moved");
+	is(digest("$name:2"), digest("oci:$dir/image-2/layout:0"),
 		"$registry, to what was pushed");
 }
 
