@@ -13,6 +13,8 @@
 #include <ngx_http.h>
 
 #include "ngx_http_registry_cache.h"
+#include "ngx_http_registry_count.h"
+#include "ngx_http_registry_evict.h"
 #include "ngx_http_registry_fetch.h"
 #include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_flight.h"
@@ -47,6 +49,12 @@
 #define NGX_HTTP_REGISTRY_REFERENCES_ON      2
 
 
+/* registry_status */
+
+#define NGX_HTTP_REGISTRY_STATUS_JSON        0
+#define NGX_HTTP_REGISTRY_STATUS_PROMETHEUS  1
+
+
 /* to what is hosted, and to remotes too */
 
 #define NGX_HTTP_REGISTRY_PUSH_OFF           0
@@ -58,10 +66,16 @@ typedef struct {
     ngx_http_registry_zone_t           zone;
     ngx_shm_zone_t                    *shm_zone;
     size_t                             zone_size;
-    ngx_array_t                        stores;    /* of store pointers */
+    ngx_array_t                        stores;    /* of store pointers,
+                                                     caches among them */
+    ngx_uint_t                         caches;
     ngx_array_t                        remotes;   /* of remote pointers */
     ngx_http_registry_remote_t        *remote_default;
+    ngx_http_registry_memcached_t     *memcached;
+    ngx_http_registry_health_t         health;
     ngx_array_t                        locations; /* of core location confs */
+    ngx_http_registry_counters_t      *counters;  /* of what is hosted */
+    ngx_uint_t                         status;    /* is shown somewhere */
 } ngx_http_registry_main_conf_t;
 
 
@@ -70,6 +84,15 @@ typedef struct {
     ngx_http_complex_value_t          *ns;
     ngx_array_t                        names;     /* of the core, copied */
 } ngx_http_registry_srv_conf_t;
+
+
+typedef struct {
+    ngx_http_registry_remote_t        *remote;    /* NULL: any */
+    ngx_str_t                          remote_name;
+    ngx_str_t                          prefix;    /* of URIs */
+    u_char                            *file;      /* of the directive */
+    ngx_uint_t                         line;
+} ngx_http_registry_purge_conf_t;
 
 
 typedef struct {
@@ -84,16 +107,20 @@ typedef struct {
     u_char                            *proxy_file;    /* of "registry_proxy" */
     ngx_uint_t                         proxy_line;
 
+    ngx_http_registry_purge_conf_t    *purge;     /* NULL: nothing else */
+
     ngx_uint_t                         push;
     ngx_flag_t                         delete;
     ngx_flag_t                         catalog;
     ngx_uint_t                         references;
     off_t                              max_blob_size;
+    ngx_uint_t                         status_format;
 } ngx_http_registry_loc_conf_t;
 
 
 typedef struct ngx_http_registry_ctx_s     ngx_http_registry_ctx_t;
 typedef struct ngx_http_registry_follow_s  ngx_http_registry_follow_t;
+typedef struct ngx_http_registry_purge_s   ngx_http_registry_purge_t;
 
 /*
  * A step does a piece of a request and says what is next: NGX_OK, go on with
@@ -157,6 +184,8 @@ struct ngx_http_registry_ctx_s {
     const ngx_http_registry_method_t  *method;    /* NULL: none fits */
     registry_error_e                   route_error;
 
+    const ngx_http_registry_method_t  *active;    /* counted as in hand */
+
     ngx_http_registry_step_pt          step;
     ngx_int_t                          rc;
     ngx_http_registry_op_t            *op;        /* ours, until it is freed */
@@ -164,6 +193,8 @@ struct ngx_http_registry_ctx_s {
 
     registry_digest_t                  digest;    /* of what is answered */
     ngx_str_t                          cache;     /* $registry_cache */
+    ngx_uint_t                         found;     /* the same, to be counted;
+                                                     0: not yet */
 
     /* the error to answer with */
     registry_error_e                   error;
@@ -180,9 +211,10 @@ struct ngx_http_registry_ctx_s {
     off_t                              body_size; /* read so far */
     u_char                            *file_buf;  /* of a body in a file */
 
+    ngx_uint_t                         generation;  /* of a blob's link */
     ngx_http_registry_manifest_t       manifest;
     ngx_http_registry_upload_t         upload;
-    ngx_str_t                          pushed;    /* a manifest */
+    ngx_str_t                          pushed;    /* a body */
     size_t                             pushed_size;
     registry_manifest_t               *parsed;
     ngx_array_t                        tags;      /* of ngx_str_t */
@@ -201,8 +233,11 @@ struct ngx_http_registry_ctx_s {
     /* a blob that is sent while it is fetched */
     ngx_http_registry_follow_t        *follow;
 
+    ngx_http_registry_purge_t         *purge;     /* of purge.c */
+
     unsigned                           running:1;
     unsigned                           body_ready:1;
+    unsigned                           linked:1;  /* known in memory */
     unsigned                           replaced:1;  /* the body is ours */
     unsigned                           passed:1;    /* a remote's, error or
                                                        not */
@@ -212,6 +247,11 @@ struct ngx_http_registry_ctx_s {
 /* request.c: the life of a request */
 
 ngx_int_t ngx_http_registry_handler(ngx_http_request_t *r);
+
+/* what a content handler returns whose first step this is */
+
+ngx_int_t ngx_http_registry_begin(ngx_http_request_t *r,
+    ngx_http_registry_step_pt step);
 
 /* the request's state, made when first asked for; NULL if memory is short */
 
@@ -291,6 +331,11 @@ ngx_int_t ngx_http_registry_send_bytes(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_read_body(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_sink_pt sink, off_t max, ngx_http_registry_step_pt done);
 
+/* the same, all of it into memory: ctx->pushed */
+
+ngx_int_t ngx_http_registry_keep_body(ngx_http_registry_ctx_t *ctx, off_t max,
+    ngx_http_registry_step_pt done);
+
 /* the step after a sink's NGX_AGAIN: goes on reading */
 
 ngx_int_t ngx_http_registry_body_continue(ngx_http_registry_ctx_t *ctx);
@@ -319,6 +364,17 @@ void ngx_http_registry_detail(ngx_http_registry_ctx_t *ctx,
 
 ngx_int_t ngx_http_registry_filter_init(ngx_conf_t *cf);
 
+/* 1 if a registry answers the request, or would, had it not failed early */
+
+ngx_uint_t ngx_http_registry_ours(ngx_http_request_t *r);
+
+
+/* status.c: the directive, and what is counted when requests end */
+
+char *ngx_http_registry_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_registry_status_init(ngx_conf_t *cf);
+
 
 /*
  * namespace.c: the URI that says which registry a request means by its first
@@ -343,6 +399,10 @@ ngx_int_t ngx_http_registry_namespace_init(ngx_conf_t *cf);
 
 ngx_http_registry_store_t *ngx_http_registry_find_store(
     ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
+
+/* the location is ours, for what the handler does */
+
+char *ngx_http_registry_serve(ngx_conf_t *cf, ngx_http_handler_pt handler);
 
 
 /* remote_conf.c: the directive, and by name or alias; NULL if there is none */
@@ -404,7 +464,12 @@ ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
 
 void ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc);
 
-/* sets $registry_cache, and counts */
+/* where the request counts: its namespace's counters */
+
+ngx_http_registry_counters_t *ngx_http_registry_counters(
+    ngx_http_registry_ctx_t *ctx);
+
+/* sets $registry_cache; the last one is counted */
 
 void ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_count_e how);
@@ -498,6 +563,11 @@ void ngx_http_registry_writer(ngx_http_request_t *r);
 ngx_int_t ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_step_pt next);
 
+/* the remote's WWW-Authenticate, for the client's answer */
+
+ngx_int_t ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
+    registry_http_response_t *response);
+
 
 /* the first steps where a remote has the content: proxy.c */
 
@@ -510,6 +580,14 @@ ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
 
 ngx_int_t ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_init(ngx_conf_t *cf);
+
+
+/* purge.c: the directive, and what a location inherits of it */
+
+char *ngx_http_registry_purge(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_registry_merge_purge(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
+ngx_int_t ngx_http_registry_purge_handler(ngx_http_request_t *r);
 
 
 ngx_int_t ngx_http_registry_list_tags(ngx_http_registry_ctx_t *ctx);

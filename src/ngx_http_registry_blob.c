@@ -56,6 +56,13 @@ ngx_http_registry_open_blob(ngx_http_registry_ctx_t *ctx,
 
     op->of.errors = 0;
 
+    rc = ngx_http_registry_cache_linked(ngx_http_registry_zone(r), op->store,
+                                        &ctx->name, &ctx->digest,
+                                        &ctx->generation);
+
+    ctx->linked = (rc == NGX_OK);
+    op->linked = ctx->linked;
+
     return ngx_http_registry_run_op(ctx, next);
 }
 
@@ -76,6 +83,12 @@ ngx_http_registry_send_blob(ngx_http_registry_ctx_t *ctx)
 
     op = ctx->op;
     of = op->of;
+
+    if (!ctx->linked) {
+        ngx_http_registry_cache_link(ngx_http_registry_zone(ctx->request),
+                                     op->store, &ctx->name, &ctx->digest,
+                                     ctx->generation);
+    }
 
     if (op->fd != NGX_INVALID_FILE) {
 
@@ -178,6 +191,12 @@ ngx_http_registry_delete_blob(ngx_http_registry_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    /* before it as well: the client may be gone when it has ended */
+
+    ngx_http_registry_cache_unlink(ngx_http_registry_zone(ctx->request),
+                                   ctx->store, &ctx->name,
+                                   &ctx->digest);
+
     return ngx_http_registry_run_op(ctx, ngx_http_registry_blob_deleted);
 }
 
@@ -186,6 +205,10 @@ static ngx_int_t
 ngx_http_registry_blob_deleted(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t  rc;
+
+    ngx_http_registry_cache_unlink(ngx_http_registry_zone(ctx->request),
+                                   ctx->store, &ctx->name,
+                                   &ctx->digest);
 
     rc = ngx_http_registry_op_result(ctx, REGISTRY_BLOB_UNKNOWN);
     if (rc != NGX_OK) {

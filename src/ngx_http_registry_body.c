@@ -8,6 +8,11 @@
 #include "ngx_http_registry.h"
 
 
+#define NGX_HTTP_REGISTRY_BODY_BUF  (64 * 1024)     /* if of unknown length */
+
+
+static ngx_int_t ngx_http_registry_body_sink(ngx_http_registry_ctx_t *ctx,
+    u_char *data, size_t len);
 static ngx_int_t ngx_http_registry_body_start(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_body_step(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_body_take(ngx_http_registry_ctx_t *ctx);
@@ -17,6 +22,62 @@ static ngx_int_t ngx_http_registry_body_file(ngx_http_registry_ctx_t *ctx,
     ngx_buf_t *b);
 static void ngx_http_registry_body_ready(ngx_http_request_t *r);
 static void ngx_http_registry_body_event(ngx_http_request_t *r);
+
+
+ngx_int_t
+ngx_http_registry_keep_body(ngx_http_registry_ctx_t *ctx, off_t max,
+    ngx_http_registry_step_pt done)
+{
+    off_t      size;
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_read_body(ctx, ngx_http_registry_body_sink, max,
+                                     done);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    size = ctx->request->headers_in.content_length_n;
+
+    ctx->pushed_size = (size > 0) ? (size_t) size : NGX_HTTP_REGISTRY_BODY_BUF;
+
+    ctx->pushed.data = ngx_palloc(ctx->request->pool, ctx->pushed_size);
+    if (ctx->pushed.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_body_sink(ngx_http_registry_ctx_t *ctx, u_char *data,
+    size_t len)
+{
+    u_char  *p;
+    size_t   size;
+
+    if (ctx->pushed.len + len > ctx->pushed_size) {
+
+        size = ngx_max(ctx->pushed_size * 2, ctx->pushed.len + len);
+
+        p = ngx_palloc(ctx->request->pool, size);
+        if (p == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_memcpy(p, ctx->pushed.data, ctx->pushed.len);
+        (void) ngx_pfree(ctx->request->pool, ctx->pushed.data);
+
+        ctx->pushed.data = p;
+        ctx->pushed_size = size;
+    }
+
+    ngx_memcpy(ctx->pushed.data + ctx->pushed.len, data, len);
+    ctx->pushed.len += len;
+
+    return NGX_OK;
+}
 
 
 ngx_int_t

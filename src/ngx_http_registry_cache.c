@@ -1,7 +1,8 @@
 
 /*
- * Manifests and tags in the shared zone.  Keys: the store, one byte for what
- * it is, the repository, a zero, and the tag or digest.
+ * Manifests, tags and links in the shared zone.  Keys: how often the
+ * repository was purged, the store, one byte for what it is, the repository, a
+ * zero, and the tag or digest.
  */
 
 
@@ -11,6 +12,7 @@
 #define NGX_HTTP_REGISTRY_CACHE_TAG       't'
 #define NGX_HTTP_REGISTRY_CACHE_MANIFEST  'm'
 #define NGX_HTTP_REGISTRY_CACHE_BLOB      'b'
+#define NGX_HTTP_REGISTRY_CACHE_LINK      'l'
 #define NGX_HTTP_REGISTRY_CACHE_ABSENT    'n'
 
 
@@ -24,7 +26,7 @@ typedef struct {
     ngx_str_t  text;
     uint32_t   hash;
     uint32_t   name;        /* a hash of the repository */
-    u_char     data[2 * sizeof(uint32_t) + 1 + REGISTRY_NAME_MAX + 1
+    u_char     data[3 * sizeof(uint32_t) + 1 + REGISTRY_NAME_MAX + 1
                     + REGISTRY_DIGEST_MAX];
 } ngx_http_registry_key_t;
 
@@ -33,15 +35,18 @@ static ngx_str_t  ngx_http_registry_nothing = ngx_string("");
 
 
 static void ngx_http_registry_cache_key(ngx_http_registry_key_t *key,
-    ngx_http_registry_store_t *store, u_char kind, ngx_str_t *name,
-    const void *reference, size_t len);
+    ngx_http_registry_zone_t *zone, ngx_http_registry_store_t *store,
+    u_char kind, ngx_str_t *name, const void *reference, size_t len);
+static uint32_t ngx_http_registry_cache_purges(
+    ngx_http_registry_manifest_t *m);
+static uint32_t ngx_http_registry_cache_first(ngx_str_t *name);
 static void ngx_http_registry_cache_manifest_key(ngx_http_registry_key_t *key,
     ngx_http_registry_manifest_t *m);
 static ngx_int_t ngx_http_registry_cache_find(ngx_http_registry_manifest_t *m,
     ngx_http_registry_key_t *key, ngx_http_registry_entry_t **tag,
     ngx_http_registry_entry_t **entry);
-static void ngx_http_registry_cache_remove(ngx_http_registry_manifest_t *m,
-    ngx_uint_t changed);
+static void ngx_http_registry_cache_remove(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_key_t *key, ngx_uint_t changed);
 static ngx_int_t ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
     ngx_http_registry_entry_t *entry, ngx_pool_t *pool);
 static void ngx_http_registry_cache_present(ngx_http_registry_manifest_t *m);
@@ -66,6 +71,7 @@ ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
     ngx_http_registry_zone_lock(zone);
 
     m->generation = ngx_http_registry_zone_generation(zone, key.name);
+    m->purges = ngx_http_registry_cache_purges(m);
 
     rc = ngx_http_registry_cache_find(m, &key, &tag, &entry);
 
@@ -126,7 +132,7 @@ ngx_http_registry_cache_find(ngx_http_registry_manifest_t *m,
         return NGX_DECLINED;
     }
 
-    ngx_http_registry_cache_key(&mkey, m->store,
+    ngx_http_registry_cache_key(&mkey, m->zone, m->store,
                                 NGX_HTTP_REGISTRY_CACHE_MANIFEST, &m->name,
                                 m->digest.text, m->digest.len);
 
@@ -167,9 +173,10 @@ ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
 void
 ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
 {
-    ngx_str_t                  value;
-    ngx_http_registry_key_t    key, mkey;
-    ngx_http_registry_zone_t  *zone;
+    ngx_str_t                   value;
+    ngx_http_registry_key_t     key, mkey;
+    ngx_http_registry_zone_t   *zone;
+    ngx_http_registry_entry_t  *entry;
 
     if (m->body.len > NGX_HTTP_REGISTRY_CACHE_BODY) {
         return;
@@ -178,7 +185,7 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
     zone = m->zone;
 
     ngx_http_registry_cache_manifest_key(&key, m);
-    ngx_http_registry_cache_key(&mkey, m->store,
+    ngx_http_registry_cache_key(&mkey, m->zone, m->store,
                                 NGX_HTTP_REGISTRY_CACHE_MANIFEST, &m->name,
                                 m->digest.text, m->digest.len);
 
@@ -195,9 +202,12 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
             value.data = (u_char *) m->digest.text;
             value.len = m->digest.len;
 
-            (void) ngx_http_registry_zone_put(zone, &key.text, key.hash,
-                                              &value,
-                                              &ngx_http_registry_nothing);
+            entry = ngx_http_registry_zone_put(zone, &key.text, key.hash,
+                                               &value,
+                                               &ngx_http_registry_nothing);
+            if (entry) {
+                entry->checked -= m->age;
+            }
         }
     }
 
@@ -240,42 +250,195 @@ ngx_http_registry_cache_confirm(ngx_http_registry_manifest_t *m)
 void
 ngx_http_registry_cache_forget(ngx_http_registry_manifest_t *m)
 {
-    ngx_http_registry_cache_remove(m, 1);
+    ngx_http_registry_key_t  key;
+
+    ngx_http_registry_cache_manifest_key(&key, m);
+    ngx_http_registry_cache_remove(m->zone, &key, 1);
+
+    ngx_http_registry_cache_absent_key(&key, m);
+    ngx_http_registry_cache_remove(m->zone, &key, 0);
 }
 
 
 void
 ngx_http_registry_cache_drop(ngx_http_registry_manifest_t *m)
 {
-    ngx_http_registry_cache_remove(m, 0);
+    ngx_http_registry_key_t  key;
+
+    ngx_http_registry_cache_manifest_key(&key, m);
+    ngx_http_registry_cache_remove(m->zone, &key, 0);
 }
 
 
 static void
-ngx_http_registry_cache_remove(ngx_http_registry_manifest_t *m,
-    ngx_uint_t changed)
+ngx_http_registry_cache_remove(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_key_t *key, ngx_uint_t changed)
 {
-    ngx_http_registry_key_t     key;
-    ngx_http_registry_zone_t   *zone;
     ngx_http_registry_entry_t  *entry;
-
-    zone = m->zone;
-
-    ngx_http_registry_cache_manifest_key(&key, m);
 
     ngx_http_registry_zone_lock(zone);
 
     if (changed) {
-        ngx_http_registry_zone_changed(zone, key.name);
+        ngx_http_registry_zone_changed(zone, key->name);
     }
 
-    entry = ngx_http_registry_zone_find(zone, &key.text, key.hash);
+    entry = ngx_http_registry_zone_find(zone, &key->text, key->hash);
 
     if (entry) {
         ngx_http_registry_zone_delete(zone, entry);
     }
 
     ngx_http_registry_zone_unlock(zone);
+}
+
+
+ngx_int_t
+ngx_http_registry_cache_linked(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest, ngx_uint_t *generation)
+{
+    ngx_int_t                   rc;
+    ngx_http_registry_key_t     key;
+    ngx_http_registry_entry_t  *entry;
+
+    ngx_http_registry_cache_key(&key, zone, store,
+                                NGX_HTTP_REGISTRY_CACHE_LINK, name,
+                                digest->text, digest->len);
+
+    rc = NGX_DECLINED;
+
+    ngx_http_registry_zone_lock(zone);
+
+    *generation = ngx_http_registry_zone_generation(zone, key.name);
+
+    entry = ngx_http_registry_zone_find(zone, &key.text, key.hash);
+
+    if (entry
+        && ngx_http_registry_cache_age(entry)
+           < (ngx_msec_int_t) store->tag_valid)
+    {
+        ngx_http_registry_zone_touch(zone, entry);
+        rc = NGX_OK;
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+
+    return rc;
+}
+
+
+void
+ngx_http_registry_cache_link(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest, ngx_uint_t generation)
+{
+    ngx_http_registry_key_t  key;
+
+    if (store->tag_valid == 0) {
+        return;
+    }
+
+    ngx_http_registry_cache_key(&key, zone, store,
+                                NGX_HTTP_REGISTRY_CACHE_LINK, name,
+                                digest->text, digest->len);
+
+    ngx_http_registry_zone_lock(zone);
+
+    if (generation == ngx_http_registry_zone_generation(zone, key.name)) {
+        (void) ngx_http_registry_zone_put(zone, &key.text, key.hash,
+                                          &ngx_http_registry_nothing,
+                                          &ngx_http_registry_nothing);
+    }
+
+    ngx_http_registry_zone_unlock(zone);
+}
+
+
+void
+ngx_http_registry_cache_unlink(ngx_http_registry_zone_t *zone,
+    ngx_http_registry_store_t *store, ngx_str_t *name,
+    registry_digest_t *digest)
+{
+    ngx_http_registry_key_t  key;
+
+    ngx_http_registry_cache_key(&key, zone, store,
+                                NGX_HTTP_REGISTRY_CACHE_LINK, name,
+                                digest->text, digest->len);
+    ngx_http_registry_cache_remove(zone, &key, 1);
+}
+
+
+void
+ngx_http_registry_cache_purge(ngx_http_registry_manifest_t *m)
+{
+    ngx_http_registry_zone_lock(m->zone);
+
+    ngx_http_registry_zone_purges(m->zone,
+                            ngx_murmur_hash2(m->name.data, m->name.len))++;
+
+    ngx_http_registry_zone_unlock(m->zone);
+
+    ngx_http_registry_cache_forget(m);
+}
+
+
+void
+ngx_http_registry_cache_purge_all(ngx_http_registry_zone_t *zone,
+    ngx_str_t *name, ngx_uint_t all)
+{
+    uint32_t    hash;
+    ngx_uint_t  i;
+
+    hash = all ? ngx_http_registry_cache_first(name)
+               : ngx_murmur_hash2(name->data, name->len);
+
+    ngx_http_registry_zone_lock(zone);
+
+    ngx_http_registry_zone_purges(zone, hash)++;
+    ngx_http_registry_zone_epoch(zone, hash)++;
+
+    for (i = 0; all && i < NGX_HTTP_REGISTRY_ZONE_STRIPES; i++) {
+        ngx_http_registry_zone_changed(zone, i);
+    }
+
+    ngx_http_registry_zone_changed(zone, hash);
+
+    ngx_http_registry_zone_unlock(zone);
+}
+
+
+ngx_uint_t
+ngx_http_registry_cache_current(ngx_http_registry_manifest_t *m)
+{
+    return m->generation == ngx_http_registry_zone_generation(m->zone,
+                                ngx_murmur_hash2(m->name.data, m->name.len));
+}
+
+
+ngx_uint_t
+ngx_http_registry_cache_unpurged(ngx_http_registry_manifest_t *m)
+{
+    return m->purges == ngx_http_registry_cache_purges(m);
+}
+
+
+/* of the repository, or all with the same first component */
+
+static uint32_t
+ngx_http_registry_cache_purges(ngx_http_registry_manifest_t *m)
+{
+    return ngx_http_registry_zone_purges(m->zone,
+                               ngx_murmur_hash2(m->name.data, m->name.len))
+           + ngx_http_registry_zone_purges(m->zone,
+                               ngx_http_registry_cache_first(&m->name));
+}
+
+
+time_t
+ngx_http_registry_cache_changed(ngx_http_registry_manifest_t *m)
+{
+    return ngx_http_registry_zone_when(m->zone,
+                                ngx_murmur_hash2(m->name.data, m->name.len));
 }
 
 
@@ -288,9 +451,12 @@ ngx_http_registry_cache_absent(ngx_http_registry_manifest_t *m)
 
     ngx_http_registry_zone_lock(m->zone);
 
-    (void) ngx_http_registry_zone_put(m->zone, &key.text, key.hash,
-                                      &ngx_http_registry_nothing,
-                                      &ngx_http_registry_nothing);
+    if (m->generation == ngx_http_registry_zone_generation(m->zone, key.name))
+    {
+        (void) ngx_http_registry_zone_put(m->zone, &key.text, key.hash,
+                                          &ngx_http_registry_nothing,
+                                          &ngx_http_registry_nothing);
+    }
 
     ngx_http_registry_zone_unlock(m->zone);
 }
@@ -342,13 +508,13 @@ ngx_http_registry_cache_absent_key(ngx_http_registry_key_t *key,
     ngx_http_registry_manifest_t *m)
 {
     if (m->tag.len) {
-        ngx_http_registry_cache_key(key, m->store,
+        ngx_http_registry_cache_key(key, m->zone, m->store,
                                     NGX_HTTP_REGISTRY_CACHE_ABSENT, &m->name,
                                     m->tag.data, m->tag.len);
         return;
     }
 
-    ngx_http_registry_cache_key(key, m->store,
+    ngx_http_registry_cache_key(key, m->zone, m->store,
                                 NGX_HTTP_REGISTRY_CACHE_ABSENT, &m->name,
                                 m->digest.text, m->digest.len);
 }
@@ -361,7 +527,8 @@ ngx_http_registry_cache_blob(ngx_http_registry_zone_t *zone,
 {
     ngx_http_registry_key_t  key;
 
-    ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_BLOB,
+    ngx_http_registry_cache_key(&key, zone, store,
+                                NGX_HTTP_REGISTRY_CACHE_BLOB,
                                 &ngx_http_registry_nothing, digest->text,
                                 digest->len);
 
@@ -386,7 +553,8 @@ ngx_http_registry_cache_blob_of(ngx_http_registry_zone_t *zone,
 
     ngx_str_null(name);
 
-    ngx_http_registry_cache_key(&key, store, NGX_HTTP_REGISTRY_CACHE_BLOB,
+    ngx_http_registry_cache_key(&key, zone, store,
+                                NGX_HTTP_REGISTRY_CACHE_BLOB,
                                 &ngx_http_registry_nothing, digest->text,
                                 digest->len);
 
@@ -421,13 +589,13 @@ ngx_http_registry_cache_manifest_key(ngx_http_registry_key_t *key,
     ngx_http_registry_manifest_t *m)
 {
     if (m->tag.len) {
-        ngx_http_registry_cache_key(key, m->store,
+        ngx_http_registry_cache_key(key, m->zone, m->store,
                                     NGX_HTTP_REGISTRY_CACHE_TAG, &m->name,
                                     m->tag.data, m->tag.len);
         return;
     }
 
-    ngx_http_registry_cache_key(key, m->store,
+    ngx_http_registry_cache_key(key, m->zone, m->store,
                                 NGX_HTTP_REGISTRY_CACHE_MANIFEST, &m->name,
                                 m->digest.text, m->digest.len);
 }
@@ -437,13 +605,21 @@ ngx_http_registry_cache_manifest_key(ngx_http_registry_key_t *key,
 
 static void
 ngx_http_registry_cache_key(ngx_http_registry_key_t *key,
-    ngx_http_registry_store_t *store, u_char kind, ngx_str_t *name,
-    const void *reference, size_t len)
+    ngx_http_registry_zone_t *zone, ngx_http_registry_store_t *store,
+    u_char kind, ngx_str_t *name, const void *reference, size_t len)
 {
-    u_char  *p;
+    u_char    *p;
+    uint32_t   epoch;
+
+    key->name = ngx_murmur_hash2(name->data, name->len);
+
+    epoch = ngx_http_registry_zone_epoch(zone, key->name)
+            + ngx_http_registry_zone_epoch(zone,
+                                       ngx_http_registry_cache_first(name));
 
     p = key->data;
 
+    p = ngx_cpymem(p, &epoch, sizeof(epoch));
     p = ngx_cpymem(p, store->id, sizeof(store->id));
     *p++ = kind;
     p = ngx_cpymem(p, name->data, name->len);
@@ -453,5 +629,18 @@ ngx_http_registry_cache_key(ngx_http_registry_key_t *key,
     key->text.data = key->data;
     key->text.len = p - key->data;
     key->hash = ngx_murmur_hash2(key->text.data, key->text.len);
-    key->name = ngx_murmur_hash2(name->data, name->len);
+}
+
+
+/* a hash of the name's first component, which may be a namespace */
+
+static uint32_t
+ngx_http_registry_cache_first(ngx_str_t *name)
+{
+    u_char  *p;
+
+    p = ngx_strlchr(name->data, name->data + name->len, '/');
+
+    return ngx_murmur_hash2(name->data, p ? (size_t) (p - name->data)
+                                          : name->len);
 }

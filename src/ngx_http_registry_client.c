@@ -10,7 +10,8 @@
 
 
 #define NGX_HTTP_REGISTRY_LOG_AGAIN   60        /* seconds */
-#define NGX_HTTP_REGISTRY_ALIVE       60000
+#define NGX_HTTP_REGISTRY_ALIVE       60000     /* milliseconds */
+#define NGX_HTTP_REGISTRY_CALL_POOL   4096      /* bytes, to begin with */
 
 
 typedef struct {
@@ -20,6 +21,8 @@ typedef struct {
 } ngx_http_registry_timeout_t;
 
 
+static ngx_int_t ngx_http_registry_client_files(ngx_conf_t *cf,
+    ngx_http_registry_client_t *client);
 static char *ngx_http_registry_client_upstream(ngx_conf_t *cf,
     ngx_http_registry_client_t *client, ngx_http_registry_target_t *target);
 static void ngx_http_registry_client_cleanup(void *data);
@@ -85,6 +88,10 @@ ngx_http_registry_client_init(ngx_conf_t *cf,
     ngx_http_registry_target_t        *target;
     ngx_http_registry_client_state_t  *state;
 
+    if (ngx_http_registry_client_files(cf, client) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     state = ngx_pcalloc(cf->pool, sizeof(ngx_http_registry_client_state_t));
     if (state == NULL) {
         return NGX_CONF_ERROR;
@@ -130,6 +137,32 @@ ngx_http_registry_client_init(ngx_conf_t *cf,
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* relative names are the configuration's */
+
+static ngx_int_t
+ngx_http_registry_client_files(ngx_conf_t *cf,
+    ngx_http_registry_client_t *client)
+{
+    ngx_uint_t   i;
+    ngx_str_t   *files[] = {
+        &client->ssl_trusted_certificate,
+        &client->ssl_certificate,
+        &client->ssl_certificate_key,
+        &client->proxy_credentials
+    };
+
+    for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        if (files[i]->len
+            && ngx_conf_full_name(cf->cycle, files[i], 1) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -195,7 +228,7 @@ ngx_http_registry_call_create(ngx_http_registry_client_t *client)
 
     log = ngx_cycle->log;
 
-    pool = ngx_create_pool(sizeof(ngx_http_registry_exchange_t) + 2048, log);
+    pool = ngx_create_pool(NGX_HTTP_REGISTRY_CALL_POOL, log);
     if (pool == NULL) {
         return NULL;
     }
@@ -539,7 +572,9 @@ ngx_http_registry_exchange_log_error(ngx_http_registry_exchange_t *x)
     level = NGX_LOG_INFO;
     logged = &x->state->logged[x->call.error];
 
-    if (*logged == 0 || now - *logged >= NGX_HTTP_REGISTRY_LOG_AGAIN) {
+    if (!x->call.client->quiet
+        && (*logged == 0 || now - *logged >= NGX_HTTP_REGISTRY_LOG_AGAIN))
+    {
         *logged = now;
         level = NGX_LOG_ERR;
     }
@@ -563,6 +598,12 @@ ngx_http_registry_exchange_log(ngx_log_t *log, u_char *buf, size_t len)
              - offsetof(ngx_http_registry_exchange_t, log_ctx));
 
     url = &x->call.url;
+
+    if (log->action) {
+        p = ngx_snprintf(buf, len, " while %s", log->action);
+        len -= p - buf;
+        buf = p;
+    }
 
     /* a query may have a signature in it */
 

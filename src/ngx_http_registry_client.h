@@ -27,14 +27,16 @@ typedef struct ngx_http_registry_call_s    ngx_http_registry_call_t;
 
 /*
  * A place that the configuration names: a host to resolve, or an upstream {}
- * whose own balancing, failure accounting and keepalive then hold.
+ * whose own balancing, failure accounting and keepalive then hold.  Its
+ * servers are reached without a proxy.
  */
 
 typedef struct {
     registry_url_t                   url;       /* its bytes are the pool's */
     ngx_str_t                        ssl_name;  /* SNI, verified, and Host;
                                                    empty: of the URL */
-    ngx_http_upstream_srv_conf_t    *upstream;  /* NULL: none of that name */
+    ngx_http_upstream_srv_conf_t    *upstream;  /* set by _client_init(); NULL:
+                                                   there is none of that name */
 } ngx_http_registry_target_t;
 
 
@@ -71,6 +73,9 @@ struct ngx_http_registry_client_s {
     ngx_array_t                     *no_proxy;  /* of ngx_str_t: "host",
                                                    ".suffix", address, CIDR */
 
+    ngx_flag_t                       quiet;     /* failures are no errors of
+                                                   the log: the owner's are */
+
     ngx_flag_t                       allow_private;
                                      /* redirects and token realms may lead to
                                         private addresses */
@@ -78,7 +83,7 @@ struct ngx_http_registry_client_s {
     ngx_resolver_t                  *resolver;  /* NULL: getaddrinfo() in a
                                                    task */
     ngx_msec_t                       resolver_timeout;
-    ngx_thread_pool_t               *tp;
+    ngx_thread_pool_t               *tp;        /* NULL: "default" */
 
     /* a merged configuration: of a location that uses the remote */
     void                           **main_conf;
@@ -88,7 +93,7 @@ struct ngx_http_registry_client_s {
     u_char                          *file;      /* of the directive */
     ngx_uint_t                       line;
 
-    void                            *state;     /* client.c's own */
+    void                            *state;     /* the client's own */
 };
 
 
@@ -107,9 +112,18 @@ typedef enum {
     NGX_HTTP_REGISTRY_CALL_PROTOCOL,    /* the answer is not HTTP, or beyond
                                            a limit */
     NGX_HTTP_REGISTRY_CALL_TRUNCATED,   /* ended before its body did */
-    NGX_HTTP_REGISTRY_CALL_LOCAL        /* memory, descriptors */
+    NGX_HTTP_REGISTRY_CALL_LOCAL        /* memory, descriptors, threads; the
+                                           worker is shutting down */
 } ngx_http_registry_call_error_e;
 
+
+/*
+ * One request and its answer.  What fails before the head of an answer has
+ * arrived is tried at the next address, or with the next server of an
+ * upstream {}: always if nothing was sent yet, or else if it is a GET, HEAD,
+ * DELETE or PUT without a body.  The same holds for an answer of 500, 502,
+ * 503 or 504 from one of several servers of an upstream {}.
+ */
 
 struct ngx_http_registry_call_s {
     ngx_pool_t                      *pool;      /* the call's own; what is set
@@ -129,7 +143,9 @@ struct ngx_http_registry_call_s {
                                                    chunked */
     ngx_str_t                        pin;       /* go on with the peer of this
                                                    name, of an earlier call's
-                                                   "peer"; empty: any */
+                                                   "peer", and with no other;
+                                                   empty: any.  It has to be
+                                                   one of the URL's still */
 
     /*
      * Called on the event loop.  Each may free the call.
@@ -139,8 +155,8 @@ struct ngx_http_registry_call_s {
      *
      * on_body: bytes of the body, decoded; only valid until it returns.
      * NGX_OK: more, please.  NGX_AGAIN: taken, but nothing more until
-     * ngx_http_registry_call_resume().  NGX_ERROR: the owner has freed the
-     * call.
+     * ngx_http_registry_call_resume(), and not the end either.  NGX_ERROR: the
+     * owner has freed the call.
      *
      * on_send: after ngx_http_registry_call_send() returned NGX_AGAIN: there
      * is room for more.  An answer may arrive before all is sent.
@@ -163,18 +179,18 @@ struct ngx_http_registry_call_s {
     off_t                            received;  /* bytes of the body so far */
     ngx_str_t                        peer;      /* "10.0.0.1:443" */
     ngx_http_registry_call_error_e   error;
-    const char                      *reason;    /* static text to "error" */
+    const char                      *reason;    /* more on "error", a static
+                                                   text, or NULL */
     ngx_err_t                        err;       /* errno, or 0 */
 
-    /* client.c's own follows: see there */
-    void                            *exchange;
+    void                            *exchange;  /* the client's own */
 };
 
 
 /*
- * At the end of the configuration (init_main_conf): finds upstreams, makes
- * TLS contexts, reads files.  Errors are logged with the client's file and
- * line.  Dead names are no error.
+ * At the end of the configuration (init_main_conf, or later): finds upstreams,
+ * makes TLS contexts, reads files.  Errors are logged with the client's file
+ * and line.  Dead names are no error.
  */
 char *ngx_http_registry_client_init(ngx_conf_t *cf,
     ngx_http_registry_client_t *client);

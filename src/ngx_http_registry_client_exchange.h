@@ -16,6 +16,7 @@
 
 #define NGX_HTTP_REGISTRY_HEAD_MAX     32768    /* bytes, 1xx ones included */
 #define NGX_HTTP_REGISTRY_BUFFER_SIZE  65536    /* what one read may bring */
+#define NGX_HTTP_REGISTRY_ROUNDS       16       /* before others have a turn */
 #define NGX_HTTP_REGISTRY_ADDRS_MAX    16       /* tried, of one name */
 
 #define NGX_HTTP_REGISTRY_TLS_FILES     3
@@ -61,7 +62,7 @@ typedef enum {
 /* of the server of that name, in lower case, to be resumed */
 
 typedef struct {
-    SSL_CTX                         *ctx;
+    SSL_CTX                         *ctx;       /* that it was made with */
     ngx_ssl_session_t               *session;
     size_t                           len;
     u_char                           name[NGX_HTTP_REGISTRY_SESSION_NAME];
@@ -156,7 +157,7 @@ struct ngx_http_registry_exchange_s {
 
     ngx_buf_t                        tunnel;    /* a CONNECT */
 
-    /* the messages: http.c */
+    /* the messages: request.c, talk.c */
 
     ngx_buf_t                        out;       /* what is not sent yet */
     ngx_buf_t                        in;        /* what is not taken yet */
@@ -269,7 +270,7 @@ void ngx_http_registry_upstream_free(ngx_http_registry_exchange_t *x,
 void ngx_http_registry_upstream_cleanup(ngx_http_registry_exchange_t *x);
 
 
-/* tls.c; it compiles to next to nothing in an nginx without SSL */
+/* tls.c, session.c; they compile to next to nothing in an nginx without SSL */
 
 ngx_int_t ngx_http_registry_tls_init(ngx_conf_t *cf,
     ngx_http_registry_client_state_t *state);
@@ -284,9 +285,28 @@ ngx_int_t ngx_http_registry_tls(ngx_http_registry_exchange_t *x);
 ngx_uint_t ngx_http_registry_tls_fits(ngx_http_registry_exchange_t *x,
     ngx_connection_t *c);
 
+/* whether there are bytes that were received, but not read */
+
+ngx_uint_t ngx_http_registry_tls_pending(ngx_connection_t *c);
+
 /* the alert that was received, or NULL */
 
 const char *ngx_http_registry_tls_reason(ngx_connection_t *c);
+
+
+#if (NGX_SSL)
+
+/* the slot of a server, and what is put into it by the TLS library */
+
+ngx_http_registry_session_t *ngx_http_registry_session(
+    ngx_http_registry_client_state_t *state, SSL_CTX *ctx, u_char *name,
+    size_t len);
+int ngx_http_registry_session_new(ngx_ssl_conn_t *ssl_conn,
+    ngx_ssl_session_t *session);
+void ngx_http_registry_session_forget(
+    ngx_http_registry_client_state_t *state);
+
+#endif
 
 
 /* proxy.c */
@@ -310,23 +330,28 @@ ngx_int_t ngx_http_registry_tunnel(ngx_http_registry_exchange_t *x);
 
 
 /*
- * http.c: the request is written when the call is started; NGX_ERROR if
+ * request.c: the request is written when the call is started; NGX_ERROR if
  * memory is short or something in it is not fit to be sent.
  */
 
 ngx_int_t ngx_http_registry_request(ngx_http_registry_exchange_t *x);
 
-/* the buffer for what is read */
+/* sends what can be sent; NGX_AGAIN unless the owner has freed the call */
 
-ngx_int_t ngx_http_registry_buffer(ngx_http_registry_exchange_t *x);
+ngx_int_t ngx_http_registry_request_send(ngx_http_registry_exchange_t *x);
 
-/* the step with a connection: sends, and reads the answer */
+/* makes the request ready to be sent from its first byte, if it may be: 1 */
+
+ngx_uint_t ngx_http_registry_rewind(ngx_http_registry_exchange_t *x);
+
+
+/* talk.c: the step with a connection, to the end of the answer */
 
 ngx_int_t ngx_http_registry_talk(ngx_http_registry_exchange_t *x);
 
-/* whether the request can be sent once more, from its first byte */
+/* the buffer for what is read */
 
-ngx_uint_t ngx_http_registry_rewind(ngx_http_registry_exchange_t *x);
+ngx_int_t ngx_http_registry_buffer(ngx_http_registry_exchange_t *x);
 
 /* what an answer says that a server gives which is not fit to serve; or NULL */
 

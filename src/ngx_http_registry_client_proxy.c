@@ -150,7 +150,7 @@ ngx_http_registry_proxy_cleanup(ngx_http_registry_client_state_t *state)
 }
 
 
-/* the host is not resolved for this: an address matches if it is given as one */
+/* the host is not resolved for this: only a URL with an address matches one */
 
 ngx_uint_t
 ngx_http_registry_proxy_applies(ngx_http_registry_exchange_t *x)
@@ -425,27 +425,6 @@ ngx_http_registry_tunnel_read(ngx_http_registry_exchange_t *x)
 
     for ( ;; ) {
 
-        n = c->recv(c, b->last, b->end - b->last);
-
-        if (n == NGX_AGAIN) {
-
-            if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-                return ngx_http_registry_exchange_fail(x,
-                                   NGX_HTTP_REGISTRY_CALL_LOCAL, NULL, 0);
-            }
-
-            return NGX_AGAIN;
-        }
-
-        if (n <= 0) {
-            return ngx_http_registry_exchange_fail(x,
-                                   NGX_HTTP_REGISTRY_CALL_CONNECT,
-                                   "closed by the proxy",
-                                   n < 0 ? ngx_socket_errno : 0);
-        }
-
-        b->last += n;
-
         head.data = (char *) b->pos;
         head.len = b->last - b->pos;
 
@@ -460,7 +439,29 @@ ngx_http_registry_tunnel_read(ngx_http_registry_exchange_t *x)
                                    NGX_HTTP_REGISTRY_CALL_PROXY,
                                    "its answer is too large", 0);
         }
+
+        n = c->recv(c, b->last, b->end - b->last);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n <= 0) {
+            return ngx_http_registry_exchange_fail(x,
+                                   NGX_HTTP_REGISTRY_CALL_CONNECT,
+                                   "closed by the proxy",
+                                   n < 0 ? ngx_socket_errno : 0);
+        }
+
+        b->last += n;
     }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        return ngx_http_registry_exchange_fail(x, NGX_HTTP_REGISTRY_CALL_LOCAL,
+                                               NULL, 0);
+    }
+
+    return NGX_AGAIN;
 }
 
 

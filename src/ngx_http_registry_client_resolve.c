@@ -46,8 +46,9 @@ static ngx_int_t ngx_http_registry_resolve_add(
 static ngx_int_t ngx_http_registry_lookup(ngx_http_registry_exchange_t *x);
 static ngx_http_registry_lookup_t *ngx_http_registry_lookup_find(
     ngx_http_registry_client_state_t *state, ngx_str_t *name);
-static ngx_http_registry_lookup_t *ngx_http_registry_lookup_start(
-    ngx_http_registry_client_state_t *state, ngx_str_t *name);
+static ngx_int_t ngx_http_registry_lookup_start(
+    ngx_http_registry_client_state_t *state,
+    ngx_http_registry_lookup_t *lookup);
 static void ngx_http_registry_lookup_work(ngx_http_registry_task_t *task);
 static void ngx_http_registry_lookup_release(ngx_http_registry_task_t *task);
 static void ngx_http_registry_lookup_handler(void *data);
@@ -55,9 +56,7 @@ static ngx_int_t ngx_http_registry_lookup_take(
     ngx_http_registry_exchange_t *x, ngx_http_registry_lookup_t *lookup);
 static void ngx_http_registry_lookup_trim(
     ngx_http_registry_client_state_t *state);
-static void ngx_http_registry_lookup_free(
-    ngx_http_registry_client_state_t *state,
-    ngx_http_registry_lookup_t *lookup);
+static void ngx_http_registry_lookup_free(ngx_http_registry_lookup_t *lookup);
 
 
 ngx_int_t
@@ -278,13 +277,13 @@ ngx_http_registry_lookup(ngx_http_registry_exchange_t *x)
 
     lookup = ngx_http_registry_lookup_find(state, &x->host);
 
-    if (lookup == NULL) {
-
-        lookup = ngx_http_registry_lookup_start(state, &x->host);
-        if (lookup == NULL) {
-            return ngx_http_registry_exchange_fail(x,
-                                   NGX_HTTP_REGISTRY_CALL_LOCAL, NULL, 0);
-        }
+    if (lookup == NULL
+        || (lookup->task == NULL
+            && lookup->expires <= ngx_time()
+            && ngx_http_registry_lookup_start(state, lookup) != NGX_OK))
+    {
+        return ngx_http_registry_exchange_fail(x, NGX_HTTP_REGISTRY_CALL_LOCAL,
+                                               NULL, 0);
     }
 
     if (lookup->task == NULL) {
@@ -297,6 +296,8 @@ ngx_http_registry_lookup(ngx_http_registry_exchange_t *x)
     return NGX_OK;
 }
 
+
+/* what is known of a name, which may be nothing yet; the last one goes first */
 
 static ngx_http_registry_lookup_t *
 ngx_http_registry_lookup_find(ngx_http_registry_client_state_t *state,
@@ -311,35 +312,15 @@ ngx_http_registry_lookup_find(ngx_http_registry_client_state_t *state,
     {
         lookup = ngx_queue_data(q, ngx_http_registry_lookup_t, queue);
 
-        if (lookup->name.len != name->len
-            || ngx_strncasecmp(lookup->name.data, name->data, name->len) != 0)
+        if (lookup->name.len == name->len
+            && ngx_strncasecmp(lookup->name.data, name->data, name->len) == 0)
         {
-            continue;
+            ngx_queue_remove(q);
+            ngx_queue_insert_head(&state->lookups, q);
+
+            return lookup;
         }
-
-        if (lookup->task == NULL && lookup->expires <= ngx_time()) {
-            ngx_http_registry_lookup_free(state, lookup);
-            return NULL;
-        }
-
-        ngx_queue_remove(q);
-        ngx_queue_insert_head(&state->lookups, q);
-
-        return lookup;
     }
-
-    return NULL;
-}
-
-
-static ngx_http_registry_lookup_t *
-ngx_http_registry_lookup_start(ngx_http_registry_client_state_t *state,
-    ngx_str_t *name)
-{
-    ngx_http_registry_lookup_t       *lookup;
-    ngx_http_registry_lookup_task_t  *task;
-
-    ngx_http_registry_lookup_trim(state);
 
     lookup = ngx_calloc(sizeof(ngx_http_registry_lookup_t) + name->len,
                         ngx_cycle->log);
@@ -347,20 +328,40 @@ ngx_http_registry_lookup_start(ngx_http_registry_client_state_t *state,
         return NULL;
     }
 
+    lookup->name.len = name->len;
+    lookup->name.data = (u_char *) &lookup[1];
+    ngx_memcpy(lookup->name.data, name->data, name->len);
+
+    ngx_queue_init(&lookup->waiting);
+    ngx_queue_insert_head(&state->lookups, &lookup->queue);
+    state->nlookups++;
+
+    ngx_http_registry_lookup_trim(state);
+
+    return lookup;
+}
+
+
+static ngx_int_t
+ngx_http_registry_lookup_start(ngx_http_registry_client_state_t *state,
+    ngx_http_registry_lookup_t *lookup)
+{
+    ngx_http_registry_lookup_task_t  *task;
+
     task = ngx_http_registry_task_create(
                                      sizeof(ngx_http_registry_lookup_task_t),
                                      ngx_cycle->log);
     if (task == NULL) {
-        ngx_free(lookup);
-        return NULL;
+        return NGX_ERROR;
     }
 
-    task->name = ngx_pnalloc(task->task.pool, name->len + 1);
+    task->name = ngx_pnalloc(task->task.pool, lookup->name.len + 1);
     if (task->name == NULL) {
         goto failed;
     }
 
-    ngx_cpystrn((u_char *) task->name, name->data, name->len + 1);
+    ngx_cpystrn((u_char *) task->name, lookup->name.data,
+                lookup->name.len + 1);
 
     task->task.work = ngx_http_registry_lookup_work;
     task->task.release = ngx_http_registry_lookup_release;
@@ -375,22 +376,13 @@ ngx_http_registry_lookup_start(ngx_http_registry_client_state_t *state,
 
     lookup->task = &task->task;
 
-    lookup->name.len = name->len;
-    lookup->name.data = (u_char *) lookup + sizeof(ngx_http_registry_lookup_t);
-    ngx_memcpy(lookup->name.data, name->data, name->len);
-
-    ngx_queue_init(&lookup->waiting);
-    ngx_queue_insert_head(&state->lookups, &lookup->queue);
-    state->nlookups++;
-
-    return lookup;
+    return NGX_OK;
 
 failed:
 
     ngx_http_registry_task_free(&task->task);
-    ngx_free(lookup);
 
-    return NULL;
+    return NGX_ERROR;
 }
 
 
@@ -441,6 +433,10 @@ ngx_http_registry_lookup_handler(void *data)
 
     task = (ngx_http_registry_lookup_task_t *) lookup->task;
 
+    if (lookup->result) {
+        freeaddrinfo(lookup->result);
+    }
+
     lookup->task = NULL;
     lookup->error = task->error;
     lookup->result = task->result;
@@ -490,24 +486,29 @@ ngx_http_registry_lookup_take(ngx_http_registry_exchange_t *x,
 }
 
 
+/* the last one that nobody waits for */
+
 static void
 ngx_http_registry_lookup_trim(ngx_http_registry_client_state_t *state)
 {
     ngx_queue_t                 *q;
     ngx_http_registry_lookup_t  *lookup;
 
-    if (state->nlookups < NGX_HTTP_REGISTRY_LOOKUPS) {
+    if (state->nlookups <= NGX_HTTP_REGISTRY_LOOKUPS) {
         return;
     }
 
     for (q = ngx_queue_last(&state->lookups);
-         q != ngx_queue_sentinel(&state->lookups);
+         q != ngx_queue_head(&state->lookups);
          q = ngx_queue_prev(q))
     {
         lookup = ngx_queue_data(q, ngx_http_registry_lookup_t, queue);
 
         if (lookup->task == NULL) {
-            ngx_http_registry_lookup_free(state, lookup);
+            ngx_queue_remove(q);
+            state->nlookups--;
+
+            ngx_http_registry_lookup_free(lookup);
             return;
         }
     }
@@ -515,12 +516,8 @@ ngx_http_registry_lookup_trim(ngx_http_registry_client_state_t *state)
 
 
 static void
-ngx_http_registry_lookup_free(ngx_http_registry_client_state_t *state,
-    ngx_http_registry_lookup_t *lookup)
+ngx_http_registry_lookup_free(ngx_http_registry_lookup_t *lookup)
 {
-    ngx_queue_remove(&lookup->queue);
-    state->nlookups--;
-
     if (lookup->task) {
         ngx_http_registry_task_free(lookup->task);
     }
@@ -536,12 +533,18 @@ ngx_http_registry_lookup_free(ngx_http_registry_client_state_t *state,
 void
 ngx_http_registry_resolve_cleanup(ngx_http_registry_client_state_t *state)
 {
-    ngx_queue_t  *q;
+    ngx_queue_t  *q, *next;
 
-    while (!ngx_queue_empty(&state->lookups)) {
-        q = ngx_queue_head(&state->lookups);
+    for (q = ngx_queue_head(&state->lookups);
+         q != ngx_queue_sentinel(&state->lookups);
+         q = next)
+    {
+        next = ngx_queue_next(q);
 
-        ngx_http_registry_lookup_free(state,
-                      ngx_queue_data(q, ngx_http_registry_lookup_t, queue));
+        ngx_http_registry_lookup_free(ngx_queue_data(q,
+                                        ngx_http_registry_lookup_t, queue));
     }
+
+    ngx_queue_init(&state->lookups);
+    state->nlookups = 0;
 }

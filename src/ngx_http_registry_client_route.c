@@ -13,7 +13,7 @@ static ngx_int_t ngx_http_registry_route_proxy(
 static ngx_int_t ngx_http_registry_route_check(
     ngx_http_registry_exchange_t *x);
 static ngx_int_t ngx_http_registry_route_origin(
-    ngx_http_registry_exchange_t *x);
+    ngx_http_registry_exchange_t *x, ngx_uint_t ipv6);
 static void ngx_http_registry_route_method(ngx_http_registry_exchange_t *x);
 static ngx_http_registry_target_t *ngx_http_registry_route_target(
     ngx_http_registry_client_t *client, registry_url_t *url);
@@ -24,7 +24,7 @@ static ngx_uint_t ngx_http_registry_route_match(
 ngx_int_t
 ngx_http_registry_route(ngx_http_registry_exchange_t *x)
 {
-    registry_url_t              *url;
+    registry_url_t              *url, *to;
     ngx_http_registry_target_t  *target;
 
     url = &x->call.url;
@@ -32,13 +32,14 @@ ngx_http_registry_route(ngx_http_registry_exchange_t *x)
     ngx_http_registry_route_method(x);
 
     target = ngx_http_registry_route_target(x->call.client, url);
+    to = target ? &target->url : url;
 
     x->target = target;
 
-    ngx_http_registry_str(&x->host, &url->host);
-    x->port = url->port;
+    ngx_http_registry_str(&x->host, &to->host);
+    x->port = to->port;
 
-    x->name = x->host;
+    ngx_http_registry_str(&x->name, &url->host);
     ngx_http_registry_str(&x->authority, &url->authority);
     ngx_http_registry_str(&x->uri, &url->path);
 
@@ -47,7 +48,7 @@ ngx_http_registry_route(ngx_http_registry_exchange_t *x)
         x->authority = target->ssl_name;
     }
 
-    if (ngx_http_registry_route_origin(x) != NGX_OK) {
+    if (ngx_http_registry_route_origin(x, to->ipv6) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -131,7 +132,8 @@ ngx_http_registry_route_check(ngx_http_registry_exchange_t *x)
 /* "host:port", in lower case */
 
 static ngx_int_t
-ngx_http_registry_route_origin(ngx_http_registry_exchange_t *x)
+ngx_http_registry_route_origin(ngx_http_registry_exchange_t *x,
+    ngx_uint_t ipv6)
 {
     u_char  *p;
 
@@ -142,14 +144,14 @@ ngx_http_registry_route_origin(ngx_http_registry_exchange_t *x)
 
     x->origin.data = p;
 
-    if (x->call.url.ipv6) {
+    if (ipv6) {
         *p++ = '[';
     }
 
     ngx_strlow(p, x->host.data, x->host.len);
     p += x->host.len;
 
-    if (x->call.url.ipv6) {
+    if (ipv6) {
         *p++ = ']';
     }
 

@@ -1,8 +1,8 @@
 
 /*
  * TLS: contexts with the certificates of a client, which are loaded again
- * when the files change, handshakes that fail unless the server is the one
- * that was meant, and sessions to resume.
+ * when the files change, and handshakes that fail unless the server is the
+ * one that was meant.  What sessions there are to resume is session.c's.
  */
 
 
@@ -10,6 +10,9 @@
 
 
 #if (NGX_SSL)
+
+
+#define NGX_HTTP_REGISTRY_TLS_CERTIFICATE_REQUIRED  116  /* RFC 8446, 6.2 */
 
 
 static ngx_int_t ngx_http_registry_tls_load(
@@ -33,14 +36,6 @@ static ngx_uint_t ngx_http_registry_tls_address(ngx_str_t *name);
 static char *ngx_http_registry_tls_name(ngx_http_registry_exchange_t *x);
 static void ngx_http_registry_tls_info(const ngx_ssl_conn_t *ssl_conn,
     int where, int ret);
-static int ngx_http_registry_tls_new_session(ngx_ssl_conn_t *ssl_conn,
-    ngx_ssl_session_t *session);
-static ngx_http_registry_session_t *ngx_http_registry_tls_session(
-    ngx_http_registry_client_state_t *state, ngx_ssl_t *ssl, u_char *name,
-    size_t len);
-static void ngx_http_registry_tls_forget(
-    ngx_http_registry_client_state_t *state);
-
 
 /* the last alert: why the other side does not go on */
 
@@ -99,7 +94,7 @@ ngx_http_registry_tls_cleanup(ngx_http_registry_client_state_t *state)
 {
     ngx_uint_t  i;
 
-    ngx_http_registry_tls_forget(state);
+    ngx_http_registry_session_forget(state);
 
     for (i = 0; i < 2; i++) {
         if (state->tls.ssl[i].ctx) {
@@ -143,7 +138,7 @@ ngx_http_registry_tls_reload(ngx_http_registry_client_state_t *state,
         }
     }
 
-    ngx_http_registry_tls_forget(state);
+    ngx_http_registry_session_forget(state);
 
     return NGX_OK;
 
@@ -187,7 +182,7 @@ ngx_http_registry_tls_load(ngx_http_registry_client_state_t *state,
     SSL_CTX_set_session_cache_mode(ssl->ctx, SSL_SESS_CACHE_CLIENT
                                              |SSL_SESS_CACHE_NO_INTERNAL);
 
-    SSL_CTX_sess_set_new_cb(ssl->ctx, ngx_http_registry_tls_new_session);
+    SSL_CTX_sess_set_new_cb(ssl->ctx, ngx_http_registry_session_new);
 
     if (client->ssl_verify
         && ngx_http_registry_tls_trust(client, ssl) != NGX_OK)
@@ -335,8 +330,8 @@ ngx_http_registry_tls(ngx_http_registry_exchange_t *x)
                                                NULL, 0);
     }
 
-    session = ngx_http_registry_tls_session(x->state, ssl, x->name.data,
-                                            x->name.len);
+    session = ngx_http_registry_session(x->state, ssl->ctx, x->name.data,
+                                        x->name.len);
 
     if (session->session
         && ngx_ssl_set_session(c, session->session) != NGX_OK)
@@ -534,6 +529,13 @@ ngx_http_registry_tls_name(ngx_http_registry_exchange_t *x)
 }
 
 
+ngx_uint_t
+ngx_http_registry_tls_pending(ngx_connection_t *c)
+{
+    return c->ssl && SSL_pending(c->ssl->connection) > 0;
+}
+
+
 const char *
 ngx_http_registry_tls_reason(ngx_connection_t *c)
 {
@@ -554,111 +556,12 @@ ngx_http_registry_tls_info(const ngx_ssl_conn_t *ssl_conn, int where, int ret)
         && (ret & 0xff) != SSL3_AD_CLOSE_NOTIFY)
     {
         ngx_http_registry_tls_alert.connection = ssl_conn;
-        ngx_http_registry_tls_alert.text = SSL_alert_desc_string_long(ret);
-    }
-}
 
+        /* OpenSSL 3.0 has no text for this one */
 
-/*
- * Sessions are the client's, not a server's in an upstream {}: those would be
- * resumed by others with other settings, and the other way round.
- */
-
-static int
-ngx_http_registry_tls_new_session(ngx_ssl_conn_t *ssl_conn,
-    ngx_ssl_session_t *session)
-{
-    SSL_CTX                           *ctx;
-    ngx_ssl_t                         *ssl;
-    const char                        *name;
-    ngx_http_registry_session_t       *slot;
-    ngx_http_registry_client_state_t  *state;
-
-    ctx = SSL_get_SSL_CTX(ssl_conn);
-    state = ngx_ssl_get_server_conf(ctx);
-    name = SSL_get_servername(ssl_conn, TLSEXT_NAMETYPE_host_name);
-
-    if (name == NULL || ngx_strlen(name) > NGX_HTTP_REGISTRY_SESSION_NAME) {
-        return 0;
-    }
-
-    if (ctx == state->tls.ssl[0].ctx) {
-        ssl = &state->tls.ssl[0];
-
-    } else if (ctx == state->tls.ssl[1].ctx) {
-        ssl = &state->tls.ssl[1];
-
-    } else {
-        /* the certificates have changed since */
-        return 0;
-    }
-
-    slot = ngx_http_registry_tls_session(state, ssl, (u_char *) name,
-                                         ngx_strlen(name));
-
-    if (slot->session) {
-        ngx_ssl_free_session(slot->session);
-    }
-
-    /* 1: the reference that came with it is ours */
-
-    slot->session = session;
-
-    return 1;
-}
-
-
-/* the slot of a server; what another one has there is forgotten */
-
-static ngx_http_registry_session_t *
-ngx_http_registry_tls_session(ngx_http_registry_client_state_t *state,
-    ngx_ssl_t *ssl, u_char *name, size_t len)
-{
-    u_char                       lower[NGX_HTTP_REGISTRY_SESSION_NAME];
-    ngx_uint_t                   i;
-    ngx_http_registry_session_t *slot;
-
-    if (len > NGX_HTTP_REGISTRY_SESSION_NAME) {
-        len = 0;
-    }
-
-    i = (ssl - state->tls.ssl) + 2 * ngx_hash_strlow(lower, name, len);
-
-    slot = &state->tls.sessions[i % NGX_HTTP_REGISTRY_SESSIONS];
-
-    if (slot->ctx != ssl->ctx
-        || slot->len != len
-        || ngx_memcmp(slot->name, lower, len) != 0)
-    {
-        if (slot->session) {
-            ngx_ssl_free_session(slot->session);
-            slot->session = NULL;
-        }
-
-        slot->ctx = ssl->ctx;
-        slot->len = len;
-        ngx_memcpy(slot->name, lower, len);
-    }
-
-    return slot;
-}
-
-
-static void
-ngx_http_registry_tls_forget(ngx_http_registry_client_state_t *state)
-{
-    ngx_uint_t                    i;
-    ngx_http_registry_session_t  *slot;
-
-    for (i = 0; i < NGX_HTTP_REGISTRY_SESSIONS; i++) {
-        slot = &state->tls.sessions[i];
-
-        if (slot->session) {
-            ngx_ssl_free_session(slot->session);
-            slot->session = NULL;
-        }
-
-        slot->ctx = NULL;
+        ngx_http_registry_tls_alert.text =
+            (ret & 0xff) == NGX_HTTP_REGISTRY_TLS_CERTIFICATE_REQUIRED
+            ? "certificate required" : SSL_alert_desc_string_long(ret);
     }
 }
 
@@ -708,6 +611,13 @@ ngx_http_registry_tls(ngx_http_registry_exchange_t *x)
 ngx_uint_t
 ngx_http_registry_tls_fits(ngx_http_registry_exchange_t *x,
     ngx_connection_t *c)
+{
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_registry_tls_pending(ngx_connection_t *c)
 {
     return 0;
 }

@@ -31,6 +31,7 @@ static void ngx_http_registry_shim_connection(ngx_http_registry_exchange_t *x,
     ngx_http_registry_shim_t *shim);
 static ngx_int_t ngx_http_registry_shim_request(
     ngx_http_registry_exchange_t *x, ngx_http_registry_shim_t *shim);
+static ngx_int_t ngx_http_registry_shim_headers(ngx_http_request_t *r);
 static void ngx_http_registry_shim_upstream(ngx_http_registry_exchange_t *x,
     ngx_http_registry_shim_t *shim);
 
@@ -388,8 +389,6 @@ ngx_http_registry_shim_request(ngx_http_registry_exchange_t *x,
     }
 
     r->headers_in.server = x->name;
-    r->headers_in.content_length_n = -1;
-    r->headers_out.content_length_n = -1;
 
     r->ctx = ngx_pcalloc(r->pool, sizeof(void *) * ngx_http_max_module);
     if (r->ctx == NULL) {
@@ -403,6 +402,18 @@ ngx_http_registry_shim_request(ngx_http_registry_exchange_t *x,
     if (r->variables == NULL) {
         return NGX_ERROR;
     }
+
+    return ngx_http_registry_shim_headers(r);
+}
+
+
+/* none, but lists of them */
+
+static ngx_int_t
+ngx_http_registry_shim_headers(ngx_http_request_t *r)
+{
+    r->headers_in.content_length_n = -1;
+    r->headers_out.content_length_n = -1;
 
     if (ngx_list_init(&r->headers_in.headers, r->pool, 1,
                       sizeof(ngx_table_elt_t))

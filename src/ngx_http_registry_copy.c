@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_registry_copy.h"
+#include "ngx_http_registry_evict.h"
 
 #include "registry_range.h"
 
@@ -305,6 +306,9 @@ ngx_http_registry_copy_take(ngx_http_registry_copy_t *copy, ngx_uint_t join)
     copy->busy++;
 
     if (rc == NGX_OK) {
+        ngx_http_registry_count(copy->blob.remote->counters,
+                                NGX_HTTP_REGISTRY_COUNT_FLIGHTS);
+
         copy->vouched = 1;
         ngx_http_registry_copy_lead(copy);
     }
@@ -1397,6 +1401,9 @@ ngx_http_registry_copy_published(void *data)
     copy->busy++;
 
     if (copy->op->status == NGX_OK) {
+        ngx_http_registry_evict_added(copy->op->store, &copy->op->digest,
+                                      copy->flight.written);
+
         ngx_http_registry_copy_end_op(copy);
         ngx_http_registry_copy_end(copy, NGX_HTTP_REGISTRY_FLIGHT_STORED);
 

@@ -16,7 +16,6 @@
 static ngx_int_t ngx_http_registry_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_registry_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
-static ngx_uint_t ngx_http_registry_ours(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_registry_early(ngx_http_request_t *r);
 static ngx_int_t ngx_http_registry_document(ngx_http_request_t *r,
     ngx_http_registry_ctx_t *ctx);
@@ -104,9 +103,6 @@ ngx_http_registry_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
-    ngx_http_registry_count(ngx_http_registry_zone(r),
-                            NGX_HTTP_REGISTRY_COUNT_FAILED);
-
     ctx = ngx_http_registry_ctx(r);
 
     if (ctx == NULL
@@ -121,16 +117,20 @@ ngx_http_registry_header_filter(ngx_http_request_t *r)
 
 /* a location of ours, or a request for one that failed before it was found */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_registry_ours(ngx_http_request_t *r)
 {
     ngx_http_core_loc_conf_t      *clcf;
     ngx_http_registry_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (rlcf->purge) {
+        return clcf->handler == ngx_http_registry_purge_handler;
+    }
 
     if (rlcf->store || rlcf->proxy) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
         return clcf->handler == ngx_http_registry_handler;
     }
 

@@ -63,7 +63,8 @@ ngx_http_registry_fetch_start(ngx_http_registry_fetch_t *fetch)
     }
 
     fetch->copy = copy;
-    fetch->joined = (copy->users > 1 || !copy->flight.leads);
+    fetch->joined = (copy->users > 1 || !copy->flight.leads
+                     || copy->answered);
 
     if (fetch->checked
         || ngx_http_registry_copy_is_for(copy, &fetch->blob.name))

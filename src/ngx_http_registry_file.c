@@ -8,6 +8,10 @@
 #include "ngx_http_registry_file.h"
 
 
+static ngx_int_t ngx_http_registry_file_text(ngx_fd_t fd, size_t size,
+    ngx_pool_t *pool, ngx_str_t *text);
+
+
 ngx_uint_t
 ngx_http_registry_file_changed(ngx_http_registry_file_t *file)
 {
@@ -43,13 +47,9 @@ ngx_int_t
 ngx_http_registry_file_read(ngx_http_registry_file_t *file, size_t max,
     ngx_pool_t *pool, ngx_str_t *text, ngx_log_t *log)
 {
-    size_t           size;
-    ssize_t          n;
     ngx_fd_t         fd;
     ngx_int_t        rc;
     ngx_file_info_t  fi;
-
-    rc = NGX_ERROR;
 
     fd = ngx_open_file(file->name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
 
@@ -59,43 +59,24 @@ ngx_http_registry_file_read(ngx_http_registry_file_t *file, size_t max,
         return NGX_ERROR;
     }
 
+    rc = NGX_ERROR;
+
     if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
         ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
                       ngx_fd_info_n " \"%V\" failed", &file->name);
-        goto done;
-    }
 
-    if (ngx_file_size(&fi) > (off_t) max) {
+    } else if (ngx_file_size(&fi) > (off_t) max) {
         ngx_log_error(NGX_LOG_ERR, log, 0, "\"%V\" is larger than %uz bytes",
                       &file->name, max);
-        goto done;
-    }
 
-    size = (size_t) ngx_file_size(&fi);
-
-    text->data = ngx_pnalloc(pool, ngx_max(size, 1));
-    if (text->data == NULL) {
-        goto done;
-    }
-
-    for (text->len = 0; text->len < size; text->len += n) {
-
-        n = ngx_read_fd(fd, text->data + text->len, size - text->len);
-
-        if (n == -1) {
+    } else {
+        rc = ngx_http_registry_file_text(fd, (size_t) ngx_file_size(&fi), pool,
+                                         text);
+        if (rc != NGX_OK) {
             ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
                           ngx_read_fd_n " \"%V\" failed", &file->name);
-            goto done;
-        }
-
-        if (n == 0) {
-            break;
         }
     }
-
-    rc = NGX_OK;
-
-done:
 
     if (ngx_close_file(fd) == NGX_FILE_ERROR) {
         ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
@@ -103,4 +84,32 @@ done:
     }
 
     return rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_file_text(ngx_fd_t fd, size_t size, ngx_pool_t *pool,
+    ngx_str_t *text)
+{
+    ssize_t  n;
+
+    text->data = ngx_pnalloc(pool, ngx_max(size, 1));
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (text->len = 0; text->len < size; text->len += n) {
+
+        n = ngx_read_fd(fd, text->data + text->len, size - text->len);
+
+        if (n == -1) {
+            return NGX_ERROR;
+        }
+
+        if (n == 0) {
+            break;
+        }
+    }
+
+    return NGX_OK;
 }

@@ -1,16 +1,20 @@
 
 /*
- * A run gets one manifest for all who want it in this worker: from the cache
- * if it is asked for by digest and there; else the remote is asked whether
- * the tag has moved, which costs it little, or for the manifest itself.  What
- * comes is hashed before it is believed.
+ * A run gets one manifest for all who want it in this worker: from memcached,
+ * or from the cache if it is asked for by digest and there; else the remote
+ * is asked whether the tag has moved, which costs it little, or for the
+ * manifest itself.  What comes is hashed before it is believed.
  */
 
 
 #include "ngx_http_registry_fill.h"
+#include "ngx_http_registry_evict.h"
 
 
 #define NGX_HTTP_REGISTRY_FILL_HERE  (32 * 1024)    /* more: in a thread */
+
+/* of what has a digest, in memcached: seconds */
+#define NGX_HTTP_REGISTRY_FILL_TTL   (7 * 24 * 60 * 60)
 
 #define NGX_HTTP_REGISTRY_FILL_ACCEPT                                         \
     REGISTRY_TYPE_OCI_INDEX ", " REGISTRY_TYPE_OCI_MANIFEST ", "              \
@@ -33,6 +37,7 @@ typedef struct {
     ngx_http_registry_ask_t        *ask;
     ngx_http_registry_op_t         *op;
     ngx_http_registry_task_t       *task;
+    ngx_http_registry_memcached_op_t  *mop;
 
     registry_digest_t               digest;     /* of what is got; len 0: not
                                                    known */
@@ -45,6 +50,8 @@ typedef struct {
     time_t                          since;      /* when the copy was known to
                                                    be true, seconds */
     unsigned                        typed:1;    /* the type is not in it */
+    unsigned                        shared:1;   /* memcached had it */
+    unsigned                        moved:1;    /* the tag, to run->digest */
 } ngx_http_registry_run_t;
 
 
@@ -67,6 +74,16 @@ static ngx_int_t ngx_http_registry_run_copy(ngx_http_registry_run_t *run,
     ngx_http_registry_fill_t *fill);
 static ngx_int_t ngx_http_registry_run_str(ngx_pool_t *pool, ngx_str_t *to,
     ngx_str_t *from);
+
+static void ngx_http_registry_run_manifest(ngx_http_registry_run_t *run);
+static void ngx_http_registry_run_manifest_done(void *data);
+static void ngx_http_registry_run_tag(ngx_http_registry_run_t *run);
+static void ngx_http_registry_run_tag_done(void *data);
+static void ngx_http_registry_run_look(ngx_http_registry_run_t *run);
+static ngx_http_registry_memcached_op_t *ngx_http_registry_memcached_for(
+    ngx_http_registry_remote_t *remote, ngx_http_registry_manifest_t *m,
+    ngx_http_registry_memcached_op_e kind, registry_digest_t *digest);
+static void ngx_http_registry_run_share(ngx_http_registry_run_t *run);
 
 static void ngx_http_registry_run_read(ngx_http_registry_run_t *run,
     registry_digest_t *digest);
@@ -102,6 +119,8 @@ static void ngx_http_registry_run_failed(ngx_http_registry_run_t *run,
 static ngx_uint_t ngx_http_registry_run_stale(ngx_http_registry_run_t *run,
     ngx_uint_t status, ngx_http_registry_call_error_e error);
 static void ngx_http_registry_run_absent(ngx_http_registry_run_t *run);
+static void ngx_http_registry_run_delete(ngx_http_registry_run_t *run,
+    ngx_http_registry_op_e kind);
 static void ngx_http_registry_run_found(ngx_http_registry_run_t *run,
     ngx_http_registry_fill_e found);
 static void ngx_http_registry_run_give(ngx_http_registry_run_t *run,
@@ -150,16 +169,11 @@ ngx_http_registry_fill_start(ngx_http_registry_fill_t *fill,
 
     fill->starting = 1;
 
-    /* what has a digest never changes; a tag's copy may */
-
-    if (run->manifest.tag.len == 0) {
-        ngx_http_registry_run_read(run, &run->digest);
-
-    } else if (run->copy.body.data) {
-        ngx_http_registry_run_check(run);
+    if (run->manifest.tag.len) {
+        ngx_http_registry_run_tag(run);
 
     } else {
-        ngx_http_registry_run_read(run, NULL);
+        ngx_http_registry_run_manifest(run);
     }
 
     /* the run may be gone by now */
@@ -196,7 +210,10 @@ ngx_http_registry_run_find(ngx_http_registry_fill_t *fill)
         run = ngx_queue_data(q, ngx_http_registry_run_t, queue);
         two = &run->manifest;
 
-        if (one->store->id[0] == two->store->id[0]
+        /* who comes after a purge gets nothing that was asked before it */
+
+        if (one->generation == two->generation
+            && one->store->id[0] == two->store->id[0]
             && one->store->id[1] == two->store->id[1]
             && one->name.len == two->name.len
             && one->tag.len == two->tag.len
@@ -275,6 +292,7 @@ ngx_http_registry_run_copy(ngx_http_registry_run_t *run,
 
     ngx_str_null(&m->media_type);
     ngx_str_null(&m->body);
+    m->age = 0;
 
     run->copy = *m;
 
@@ -305,6 +323,11 @@ ngx_http_registry_run_str(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
 {
     ngx_str_t  s;
 
+    if (from->len == 0) {
+        ngx_str_set(to, "");
+        return NGX_OK;
+    }
+
     s = *from;
 
     to->len = s.len;
@@ -317,6 +340,249 @@ ngx_http_registry_run_str(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
     ngx_memcpy(to->data, s.data, s.len);
 
     return NGX_OK;
+}
+
+
+/* what memcached has of run->digest */
+
+static void
+ngx_http_registry_run_manifest(ngx_http_registry_run_t *run)
+{
+    ngx_http_registry_memcached_op_t  *op;
+
+    op = ngx_http_registry_memcached_for(run->remote, &run->manifest,
+                                  NGX_HTTP_REGISTRY_MEMCACHED_GET_MANIFEST,
+                                  &run->digest);
+    if (op == NULL) {
+        ngx_http_registry_run_read(run, &run->digest);
+        return;
+    }
+
+    run->mop = op;
+
+    op->digest = run->digest;
+    op->handler = ngx_http_registry_run_manifest_done;
+    op->data = run;
+
+    if (ngx_http_registry_memcached_start(op) == NGX_OK) {
+        ngx_http_registry_run_manifest_done(run);
+    }
+}
+
+
+static void
+ngx_http_registry_run_manifest_done(void *data)
+{
+    ngx_http_registry_run_t *run = data;
+
+    ngx_int_t                          rc;
+    ngx_str_t                          type;
+    ngx_http_registry_memcached_op_t  *op;
+
+    op = run->mop;
+    run->mop = NULL;
+
+    rc = op->status;
+
+    if (rc == NGX_OK) {
+        type.data = (u_char *) op->media_type;
+        type.len = ngx_strlen(op->media_type);
+
+        run->shared = 1;
+        run->copy.digest = run->digest;
+
+        if (ngx_http_registry_run_str(run->pool, &run->copy.body, &op->bytes)
+            != NGX_OK
+            || ngx_http_registry_run_str(run->pool, &run->copy.media_type,
+                                         &type)
+               != NGX_OK)
+        {
+            rc = NGX_ERROR;
+        }
+    }
+
+    ngx_http_registry_memcached_free(op);
+
+    if (rc == NGX_OK) {
+        ngx_http_registry_run_found(run, NGX_HTTP_REGISTRY_FILL_HIT);
+
+    } else {
+        ngx_http_registry_run_read(run, &run->digest);
+    }
+}
+
+
+/* where the tag points as another node has found out, not too long ago */
+
+static void
+ngx_http_registry_run_tag(ngx_http_registry_run_t *run)
+{
+    ngx_http_registry_memcached_op_t  *op;
+
+    op = ngx_http_registry_memcached_for(run->remote, &run->manifest,
+                                         NGX_HTTP_REGISTRY_MEMCACHED_GET_TAG,
+                                         NULL);
+    if (op == NULL) {
+        ngx_http_registry_run_look(run);
+        return;
+    }
+
+    run->mop = op;
+
+    op->handler = ngx_http_registry_run_tag_done;
+    op->data = run;
+
+    if (ngx_http_registry_memcached_start(op) == NGX_OK) {
+        ngx_http_registry_run_tag_done(run);
+    }
+}
+
+
+static void
+ngx_http_registry_run_tag_done(void *data)
+{
+    ngx_http_registry_run_t *run = data;
+
+    time_t                             age;
+    ngx_int_t                          rc;
+    ngx_http_registry_memcached_op_t  *op;
+
+    op = run->mop;
+    run->mop = NULL;
+
+    rc = op->status;
+
+    if (rc == NGX_OK) {
+        age = ngx_max(ngx_time() - op->time, 0);
+
+        if ((ngx_msec_t) age * 1000 < run->remote->valid
+            && op->time > ngx_http_registry_cache_changed(&run->manifest))
+        {
+            run->digest = op->digest;
+            run->copy.age = age * 1000;
+
+        } else {
+            rc = NGX_DECLINED;
+        }
+    }
+
+    ngx_http_registry_memcached_free(op);
+
+    if (rc == NGX_OK) {
+        ngx_http_registry_run_manifest(run);
+
+    } else {
+        ngx_http_registry_run_look(run);
+    }
+}
+
+
+/* a tag that has to be asked for: with the copy that there is, if any */
+
+static void
+ngx_http_registry_run_look(ngx_http_registry_run_t *run)
+{
+    if (run->copy.body.data) {
+        ngx_http_registry_run_check(run);
+
+    } else {
+        ngx_http_registry_run_read(run, NULL);
+    }
+}
+
+
+/* keys are the same on all nodes; NULL: no memcached, or no memory */
+
+static ngx_http_registry_memcached_op_t *
+ngx_http_registry_memcached_for(ngx_http_registry_remote_t *remote,
+    ngx_http_registry_manifest_t *m, ngx_http_registry_memcached_op_e kind,
+    registry_digest_t *digest)
+{
+    u_char     buf[REGISTRY_NAME_MAX + 1 + REGISTRY_DIGEST_MAX], *p;
+    ngx_str_t  key;
+
+    if (remote->memcached == NULL) {
+        return NULL;
+    }
+
+    p = ngx_cpymem(buf, m->name.data, m->name.len);
+    *p++ = '\0';
+    p = digest ? ngx_cpymem(p, digest->text, digest->len)
+               : ngx_cpymem(p, m->tag.data, m->tag.len);
+
+    key.data = buf;
+    key.len = p - buf;
+
+    return ngx_http_registry_memcached_op(remote->memcached, kind, &key,
+                                          ngx_cycle->log);
+}
+
+
+/* for the other nodes; nobody waits for it */
+
+static void
+ngx_http_registry_run_share(ngx_http_registry_run_t *run)
+{
+    ngx_http_registry_memcached_op_t  *op;
+
+    op = ngx_http_registry_memcached_for(run->remote, &run->manifest,
+                                  NGX_HTTP_REGISTRY_MEMCACHED_SET_MANIFEST,
+                                  &run->copy.digest);
+    if (op == NULL) {
+        return;
+    }
+
+    op->bytes = run->copy.body;
+    op->ttl = NGX_HTTP_REGISTRY_FILL_TTL;
+    (void) ngx_cpystrn((u_char *) op->media_type, run->copy.media_type.data,
+                       run->copy.media_type.len + 1);
+
+    (void) ngx_http_registry_memcached_start(op);
+    ngx_http_registry_memcached_free(op);
+
+    if (run->manifest.tag.len == 0) {
+        return;
+    }
+
+    op = ngx_http_registry_memcached_for(run->remote, &run->manifest,
+                                         NGX_HTTP_REGISTRY_MEMCACHED_SET_TAG,
+                                         NULL);
+    if (op == NULL) {
+        return;
+    }
+
+    op->digest = run->copy.digest;
+    op->time = ngx_time() - run->copy.age / 1000;
+    op->ttl = run->remote->valid / 1000 + 1;
+
+    (void) ngx_http_registry_memcached_start(op);
+    ngx_http_registry_memcached_free(op);
+}
+
+
+void
+ngx_http_registry_fill_forget(ngx_http_registry_remote_t *remote,
+    ngx_http_registry_manifest_t *manifest)
+{
+    ngx_http_registry_cache_forget(manifest);
+    ngx_http_registry_fill_unshare(remote, manifest);
+}
+
+
+void
+ngx_http_registry_fill_unshare(ngx_http_registry_remote_t *remote,
+    ngx_http_registry_manifest_t *manifest)
+{
+    ngx_http_registry_memcached_op_t  *op;
+
+    op = ngx_http_registry_memcached_for(remote, manifest,
+                                         NGX_HTTP_REGISTRY_MEMCACHED_DELETE,
+                                         manifest->tag.len ? NULL
+                                                      : &manifest->digest);
+    if (op) {
+        (void) ngx_http_registry_memcached_start(op);
+        ngx_http_registry_memcached_free(op);
+    }
 }
 
 
@@ -402,7 +668,7 @@ ngx_http_registry_run_read_done(void *data)
 
         /* by digest, or the tag has moved to one that was here already */
 
-        ngx_http_registry_run_found(run, run->manifest.tag.len
+        ngx_http_registry_run_found(run, run->moved
                                          ? NGX_HTTP_REGISTRY_FILL_REVALIDATED
                                          : NGX_HTTP_REGISTRY_FILL_HIT);
     }
@@ -590,6 +856,7 @@ ngx_http_registry_run_checked(ngx_http_registry_run_t *run)
         }
 
         run->digest = digest;
+        run->moved = 1;
         ngx_http_registry_run_read(run, &run->digest);
         return NGX_DONE;
     }
@@ -898,25 +1165,35 @@ ngx_http_registry_run_answered(ngx_http_registry_run_t *run,
 static void
 ngx_http_registry_run_absent(ngx_http_registry_run_t *run)
 {
-    ngx_http_registry_op_t  *op;
+    if (!ngx_http_registry_cache_current(&run->manifest)) {
+        return;
+    }
 
     ngx_http_registry_cache_drop(&run->manifest);
     ngx_http_registry_cache_absent(&run->manifest);
 
-    if (run->manifest.tag.len == 0 || run->copy.body.data == NULL) {
-        return;
+    if (run->manifest.tag.len && run->copy.body.data) {
+        ngx_http_registry_run_delete(run, NGX_HTTP_REGISTRY_OP_TAG_DELETE);
     }
+}
 
-    op = ngx_http_registry_op_create(run->remote->store,
-                                     NGX_HTTP_REGISTRY_OP_TAG_DELETE,
+
+/* from the cache; nobody waits for it */
+
+static void
+ngx_http_registry_run_delete(ngx_http_registry_run_t *run,
+    ngx_http_registry_op_e kind)
+{
+    ngx_http_registry_op_t  *op;
+
+    op = ngx_http_registry_op_create(run->remote->store, kind,
                                      &run->manifest.name, ngx_cycle->log);
     if (op == NULL) {
         return;
     }
 
+    op->digest = run->copy.digest;
     op->tag = ngx_http_registry_op_copy(op, &run->manifest.tag);
-
-    /* nobody waits for it */
 
     if (op->tag) {
         (void) ngx_http_registry_op_start(op);
@@ -975,7 +1252,20 @@ ngx_http_registry_run_found(ngx_http_registry_run_t *run,
     ngx_http_registry_run_give(run, NGX_OK, found, NGX_HTTP_OK,
                                NGX_HTTP_REGISTRY_CALL_OK);
 
-    if (found == NGX_HTTP_REGISTRY_FILL_MISS) {
+    /* who began before a purge has it now, and nobody else is to have it */
+
+    if (!ngx_http_registry_cache_current(&run->manifest)) {
+        ngx_http_registry_run_free(run);
+        return;
+    }
+
+    if (found == NGX_HTTP_REGISTRY_FILL_MISS
+        || found == NGX_HTTP_REGISTRY_FILL_REVALIDATED)
+    {
+        ngx_http_registry_run_share(run);
+    }
+
+    if (found == NGX_HTTP_REGISTRY_FILL_MISS || run->shared) {
         ngx_http_registry_run_keep(run, NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE);
 
     } else if (found == NGX_HTTP_REGISTRY_FILL_REVALIDATED) {
@@ -1112,6 +1402,12 @@ ngx_http_registry_run_kept(void *data)
 
     op = run->op;
 
+    if (op->status == NGX_OK
+        && op->kind == NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE)
+    {
+        ngx_http_registry_evict_added(op->store, &op->digest, op->size);
+    }
+
     /* a full disk is no reason not to serve */
 
     if (op->status == NGX_ERROR) {
@@ -1119,6 +1415,15 @@ ngx_http_registry_run_kept(void *data)
                       "%s \"%s\" failed, registry_cache \"%V\", "
                       "repository \"%V\"", op->call, op->path,
                       &run->remote->store->name, &run->manifest.name);
+
+    } else if (!ngx_http_registry_cache_unpurged(&run->manifest)) {
+
+        /* a purge may have come while it was written: it is undone */
+
+        ngx_http_registry_run_delete(run,
+                               (op->kind == NGX_HTTP_REGISTRY_OP_TAG_WRITE)
+                                   ? NGX_HTTP_REGISTRY_OP_TAG_DELETE
+                                   : NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE);
     }
 
     ngx_http_registry_op_free(op);

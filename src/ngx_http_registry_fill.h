@@ -14,7 +14,7 @@
 
 
 typedef enum {
-    NGX_HTTP_REGISTRY_FILL_HIT = 0,     /* of the cache */
+    NGX_HTTP_REGISTRY_FILL_HIT = 0,     /* of the cache, or memcached */
     NGX_HTTP_REGISTRY_FILL_MISS,        /* of the remote */
     NGX_HTTP_REGISTRY_FILL_REVALIDATED, /* ours, and the remote's still */
     NGX_HTTP_REGISTRY_FILL_STALE        /* ours, the remote does not answer */
@@ -63,6 +63,16 @@ typedef struct {
 
 ngx_int_t ngx_http_registry_fill_start(ngx_http_registry_fill_t *fill,
     ngx_http_registry_remote_t *remote);
+
+/* what was pushed or purged is asked for again, by all workers and nodes */
+
+void ngx_http_registry_fill_forget(ngx_http_registry_remote_t *remote,
+    ngx_http_registry_manifest_t *manifest);
+
+/* the same of what the nodes share alone */
+
+void ngx_http_registry_fill_unshare(ngx_http_registry_remote_t *remote,
+    ngx_http_registry_manifest_t *manifest);
 
 /* nothing is called any more; the fill itself is the owner's memory */
 

@@ -211,6 +211,26 @@ ngx_http_registry_flight_init_process(ngx_http_registry_zone_t *zone)
 }
 
 
+void
+ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
+    ngx_uint_t *running, ngx_uint_t *limit)
+{
+    ngx_uint_t                    i;
+    ngx_http_registry_flights_t  *sh;
+
+    sh = ngx_http_registry_flights(zone);
+
+    *running = 0;
+    *limit = sh->n;
+
+    for (i = 0; i < sh->n; i++) {
+        if (!sh->index[i].ended) {
+            (*running)++;
+        }
+    }
+}
+
+
 ngx_int_t
 ngx_http_registry_flight_take(ngx_http_registry_flight_t *flight,
     ngx_http_registry_zone_t *zone, ngx_str_t *key, ngx_str_t *label,

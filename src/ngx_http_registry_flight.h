@@ -88,6 +88,10 @@ typedef struct {
  */
 void ngx_http_registry_flight_init_process(ngx_http_registry_zone_t *zone);
 
+/* for a status page: how many there are, and can be */
+void ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
+    ngx_uint_t *running, ngx_uint_t *limit);
+
 /*
  * The flight of this key: NGX_OK, a new one, which is led from here;
  * NGX_BUSY, there is one, led by somebody else, or an orphan.  NGX_DECLINED,

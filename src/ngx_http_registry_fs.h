@@ -17,14 +17,15 @@
 
 /*
  * The layout is Distribution's (its registry/storage/paths.go), but for
- * _referrers, _tmp, media_type and hashstate, which it passes over.
+ * _referrers, _tmp, media_type, hashstate and lock, which it passes over.
  */
 
 #define NGX_HTTP_REGISTRY_FS_ROOT      "docker/registry/v2"
-#define NGX_HTTP_REGISTRY_FS_BLOB      "blobs/%s/%.2s/%s/data"
+#define NGX_HTTP_REGISTRY_FS_SHARD     "blobs/%s/%s"
 #define NGX_HTTP_REGISTRY_FS_REPOS     "repositories"
 #define NGX_HTTP_REGISTRY_FS_REPO      "repositories/%s"
 #define NGX_HTTP_REGISTRY_FS_LAYER     "repositories/%s/_layers/%s/%s/link"
+#define NGX_HTTP_REGISTRY_FS_LOCK      "repositories/%s/_manifests/lock"
 #define NGX_HTTP_REGISTRY_FS_REVISION                                         \
     "repositories/%s/_manifests/revisions/%s/%s/link"
 #define NGX_HTTP_REGISTRY_FS_TYPE                                             \
@@ -40,15 +41,14 @@
 #define NGX_HTTP_REGISTRY_FS_UPLOADS   "repositories/%s/_uploads"
 #define NGX_HTTP_REGISTRY_FS_UPLOAD    "repositories/%s/_uploads/%s"
 #define NGX_HTTP_REGISTRY_FS_TMP       "repositories/_tmp"
+#define NGX_HTTP_REGISTRY_FS_BLOBS     "blobs"
+#define NGX_HTTP_REGISTRY_FS_BLOBS_TMP "blobs/_tmp"
 
 
-/* the two arguments that a digest is in such a path, or the three of BLOB */
+/* the two arguments that a digest is in such a path */
 
 #define ngx_http_registry_fs_digest(d)                                        \
     registry_algorithm_name((d)->algorithm), registry_digest_hex(d)
-#define ngx_http_registry_fs_digest3(d)                                       \
-    registry_algorithm_name((d)->algorithm), registry_digest_hex(d),          \
-    registry_digest_hex(d)
 
 
 typedef struct {
@@ -74,6 +74,11 @@ ngx_int_t ngx_http_registry_fs_failed(ngx_http_registry_op_t *op,
 void ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* blobs/sha256/ab/ab...ef/data */
+
+void ngx_http_registry_fs_blob_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const registry_digest_t *digest);
 
 ngx_int_t ngx_http_registry_fs_exists(ngx_http_registry_op_t *op,
     const char *path);
@@ -110,6 +115,16 @@ ngx_int_t ngx_http_registry_fs_publish(ngx_http_registry_op_t *op,
 ngx_int_t ngx_http_registry_fs_put(ngx_http_registry_op_t *op,
     const char *path, const void *data, size_t len);
 
+/*
+ * Waits for the lock on the repository's manifests, which is held until fd is
+ * closed.  A file, since what locks a directory of NFS locks it for one
+ * machine alone.  With LOCK_SH the directory is made if it is not there; with
+ * LOCK_EX that is NGX_DECLINED.
+ */
+
+ngx_int_t ngx_http_registry_fs_lock_manifests(ngx_http_registry_op_t *op,
+    int how, ngx_fd_t *fd);
+
 /* a name that nobody else has, in that directory */
 
 ngx_int_t ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op,
@@ -134,7 +149,15 @@ ngx_int_t ngx_http_registry_fs_put_link(ngx_http_registry_op_t *op,
 ngx_int_t ngx_http_registry_fs_unlink(ngx_http_registry_op_t *op,
     const char *path);
 
-/* takes a directory away at once, then removes it with all in it */
+/*
+ * Takes a file or a directory away at once: it has a temporary name then.
+ * NGX_DECLINED if there is none.
+ */
+
+ngx_int_t ngx_http_registry_fs_hide(ngx_http_registry_op_t *op,
+    const char *path, ngx_http_registry_path_t *temp);
+
+/* the same with a directory, durably, then removes it with all in it */
 
 ngx_int_t ngx_http_registry_fs_discard(ngx_http_registry_op_t *op,
     const char *path);
@@ -196,6 +219,12 @@ ngx_int_t ngx_http_registry_fs_temp_publish(ngx_http_registry_op_t *op);
 ngx_int_t ngx_http_registry_fs_temp_discard(ngx_http_registry_op_t *op);
 
 
+/* the operations of purges */
+
+ngx_int_t ngx_http_registry_fs_purge(ngx_http_registry_op_t *op);
+ngx_int_t ngx_http_registry_fs_purge_remove(ngx_http_registry_op_t *op);
+
+
 /* the operations that list */
 
 ngx_int_t ngx_http_registry_fs_tags(ngx_http_registry_op_t *op);
@@ -236,6 +265,85 @@ ngx_int_t ngx_http_registry_fs_refer(ngx_http_registry_op_t *op,
     const registry_digest_t *subject, const registry_digest_t *digest,
     const char *descriptor);
 ngx_int_t ngx_http_registry_fs_unrefer(ngx_http_registry_op_t *op);
+
+
+/* the operation of evict.c: sets when a blob was last used */
+
+ngx_int_t ngx_http_registry_fs_blob_touch(ngx_http_registry_op_t *op);
+
+
+/*
+ * What follows is for the cache manager process, which has one operation for
+ * all of it: for the store, and for what failed.
+ */
+
+typedef struct {
+    registry_digest_t         digest;
+    off_t                     size;     /* bytes */
+    time_t                    used;     /* when that was last */
+} ngx_http_registry_fs_blob_t;
+
+
+/* a walk over all blobs; all zero before the first step */
+
+typedef struct {
+    DIR                      *dir;
+    ngx_uint_t                shards;   /* that have been opened */
+    registry_algorithm_e      algorithm;
+    char                      shard[sizeof("ff")];
+} ngx_http_registry_fs_blobs_t;
+
+
+/*
+ * One step: NGX_OK, "blob" is set; NGX_AGAIN, there was nothing; NGX_DONE, it
+ * was the last.  It may go on after NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_registry_fs_blobs_next(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_blobs_t *blobs, ngx_http_registry_fs_blob_t *blob);
+
+/* at any time; may be called again */
+
+void ngx_http_registry_fs_blobs_close(ngx_http_registry_fs_blobs_t *blobs);
+
+/* the size of a blob, and when it was used; NGX_DECLINED if there is none */
+
+ngx_int_t ngx_http_registry_fs_blob_stat(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_blob_t *blob);
+
+ngx_int_t ngx_http_registry_fs_blob_evict(ngx_http_registry_op_t *op,
+    const registry_digest_t *digest);
+
+
+/* as deep as a name of single letters, and what is in a repository */
+
+#define NGX_HTTP_REGISTRY_FS_DEPTH  (REGISTRY_NAME_MAX / 2 + 9)
+
+typedef struct {
+    DIR                           *dir;
+    size_t                         len;     /* of its path */
+    ngx_uint_t                     left;    /* entries that stay */
+} ngx_http_registry_fs_level_t;
+
+
+/*
+ * A walk over all repositories that removes what leads to blobs which are
+ * not there, and empty directories; all zero before the first step.
+ */
+
+typedef struct {
+    ngx_uint_t                     depth;
+    ngx_http_registry_path_t       path;
+    ngx_http_registry_fs_level_t   level[NGX_HTTP_REGISTRY_FS_DEPTH];
+} ngx_http_registry_fs_sweep_t;
+
+
+/* one step: NGX_OK, NGX_DONE, or NGX_ERROR, after which it may go on */
+
+ngx_int_t ngx_http_registry_fs_sweep(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_sweep_t *sweep);
+
+void ngx_http_registry_fs_sweep_close(ngx_http_registry_fs_sweep_t *sweep);
 
 
 #endif /* NGX_HTTP_REGISTRY_FS_H */

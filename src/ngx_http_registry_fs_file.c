@@ -11,13 +11,18 @@
 #include <sys/random.h>
 
 
-#define NGX_HTTP_REGISTRY_FS_COPY  (1024 * 1024)
+#define NGX_HTTP_REGISTRY_FS_COPY   (1024 * 1024)
+#define NGX_HTTP_REGISTRY_FS_TRIES  8
 
 
+static u_char *ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path);
 static ngx_int_t ngx_http_registry_fs_temp(ngx_http_registry_op_t *op,
     const char *dir, ngx_http_registry_path_t *path, ngx_fd_t *fd);
 static ngx_int_t ngx_http_registry_fs_copy(ngx_http_registry_op_t *op,
     const char *from, const char *to);
+static void ngx_http_registry_fs_copy_dir(ngx_http_registry_op_t *op,
+    const char *to, ngx_http_registry_path_t *dir);
 static ngx_int_t ngx_http_registry_fs_copy_bytes(ngx_http_registry_op_t *op,
     ngx_fd_t in, const char *from, ngx_fd_t out, const char *to);
 static int ngx_http_registry_fs_remove(const char *path,
@@ -45,9 +50,7 @@ ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     u_char   *p;
     va_list   args;
 
-    p = ngx_cpymem(path->data, op->store->path.data, op->store->path.len);
-    p = ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
-                   sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
+    p = ngx_http_registry_fs_root(op, path);
 
     path->len = p - (u_char *) path->data;
 
@@ -55,6 +58,46 @@ ngx_http_registry_fs_path(ngx_http_registry_op_t *op,
     path->len += vsnprintf((char *) p, sizeof(path->data) - path->len, fmt,
                            args);
     va_end(args);
+}
+
+
+/* every pull of a blob comes here: there is no format to be read */
+
+void
+ngx_http_registry_fs_blob_path(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path, const registry_digest_t *digest)
+{
+    u_char      *p;
+    const char  *hex;
+
+    hex = registry_digest_hex(digest);
+
+    p = ngx_http_registry_fs_root(op, path);
+
+    p = ngx_cpymem(p, "blobs/", sizeof("blobs/") - 1);
+    p = ngx_cpymem(p, digest->text, REGISTRY_ALGORITHM_LEN);
+    *p++ = '/';
+    *p++ = hex[0];
+    *p++ = hex[1];
+    *p++ = '/';
+    p = ngx_cpymem(p, hex, registry_digest_hex_len(digest));
+    p = ngx_cpymem(p, "/data", sizeof("/data") - 1);
+    *p = '\0';
+
+    path->len = p - (u_char *) path->data;
+}
+
+
+static u_char *
+ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
+    ngx_http_registry_path_t *path)
+{
+    u_char  *p;
+
+    p = ngx_cpymem(path->data, op->store->path.data, op->store->path.len);
+
+    return ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
+                      sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
 }
 
 
@@ -228,17 +271,27 @@ ngx_http_registry_fs_sync_parent(ngx_http_registry_op_t *op,
 }
 
 
+/*
+ * Directories are made when they are found missing, and more than once if
+ * need be: where blobs are evicted, empty directories are taken away.
+ */
+
 ngx_int_t
 ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
     const char *to)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_uint_t  tries;
 
-    if (rename(from, to) == 0) {
-        return ngx_http_registry_fs_sync_parent(op, to);
-    }
+    for (tries = NGX_HTTP_REGISTRY_FS_TRIES; /* void */ ; tries--) {
 
-    if (ngx_errno == NGX_ENOENT) {
+        if (rename(from, to) == 0) {
+            return ngx_http_registry_fs_sync_parent(op, to);
+        }
+
+        if (ngx_errno != NGX_ENOENT || tries == 0) {
+            break;
+        }
 
         /* no directory is made for what somebody has taken away */
 
@@ -247,12 +300,10 @@ ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
             return rc;
         }
 
-        if (ngx_http_registry_fs_mkdirs(op, to) != NGX_OK) {
+        if (ngx_http_registry_fs_mkdirs(op, to) != NGX_OK
+            && (op->err != NGX_ENOENT || tries == 1))
+        {
             return NGX_ERROR;
-        }
-
-        if (rename(from, to) == 0) {
-            return ngx_http_registry_fs_sync_parent(op, to);
         }
     }
 
@@ -302,6 +353,48 @@ ngx_http_registry_fs_put(ngx_http_registry_op_t *op, const char *path,
 
 
 ngx_int_t
+ngx_http_registry_fs_lock_manifests(ngx_http_registry_op_t *op, int how,
+    ngx_fd_t *fd)
+{
+    ngx_http_registry_path_t  path;
+
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LOCK, op->name);
+
+    *fd = open(path.data, O_RDWR|O_CREAT|O_CLOEXEC, 0644);
+
+    if (*fd == NGX_INVALID_FILE && ngx_errno == NGX_ENOENT) {
+
+        if (how == LOCK_EX) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_http_registry_fs_mkdirs(op, path.data) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        *fd = open(path.data, O_RDWR|O_CREAT|O_CLOEXEC, 0644);
+    }
+
+    if (*fd == NGX_INVALID_FILE) {
+        return ngx_http_registry_fs_failed(op, "open()", path.data);
+    }
+
+    while (flock(*fd, how) == -1) {
+        if (ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        (void) ngx_http_registry_fs_failed(op, "flock()", path.data);
+        (void) close(*fd);
+
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_registry_fs_commit(ngx_http_registry_op_t *op, const char *from)
 {
     ngx_int_t                 rc;
@@ -311,8 +404,7 @@ ngx_http_registry_fs_commit(ngx_http_registry_op_t *op, const char *from)
         return ngx_http_registry_fs_failed(op, "fsync()", from);
     }
 
-    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &to, &op->digest);
 
     rc = ngx_http_registry_fs_publish(op, from, to.data);
     if (rc != NGX_OK) {
@@ -384,24 +476,40 @@ ngx_http_registry_fs_unlink(ngx_http_registry_op_t *op, const char *path)
 
 
 ngx_int_t
-ngx_http_registry_fs_discard(ngx_http_registry_op_t *op, const char *path)
+ngx_http_registry_fs_hide(ngx_http_registry_op_t *op, const char *path,
+    ngx_http_registry_path_t *temp)
 {
-    ngx_http_registry_path_t  dir, temp;
+    ngx_http_registry_path_t  dir;
 
     ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP);
 
-    if (ngx_http_registry_fs_temp_name(op, dir.data, &temp) != NGX_OK
-        || ngx_http_registry_fs_mkdirs(op, temp.data) != NGX_OK)
+    if (ngx_http_registry_fs_temp_name(op, dir.data, temp) != NGX_OK
+        || ngx_http_registry_fs_mkdirs(op, temp->data) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (rename(path, temp.data) == -1) {
-        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
-            return NGX_DECLINED;
-        }
+    if (rename(path, temp->data) == 0) {
+        return NGX_OK;
+    }
 
-        return ngx_http_registry_fs_failed(op, "rename()", path);
+    if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_registry_fs_failed(op, "rename()", path);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_discard(ngx_http_registry_op_t *op, const char *path)
+{
+    ngx_int_t                 rc;
+    ngx_http_registry_path_t  temp;
+
+    rc = ngx_http_registry_fs_hide(op, path, &temp);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     if (ngx_http_registry_fs_sync_parent(op, path) != NGX_OK) {
@@ -502,9 +610,7 @@ ngx_http_registry_fs_copy(ngx_http_registry_op_t *op, const char *from,
     ngx_int_t                 rc;
     ngx_http_registry_path_t  dir, temp;
 
-    dir.len = strrchr(to, '/') - to;
-    ngx_memcpy(dir.data, to, dir.len);
-    dir.data[dir.len] = '\0';
+    ngx_http_registry_fs_copy_dir(op, to, &dir);
 
     in = open(from, O_RDONLY|O_CLOEXEC);
 
@@ -543,6 +649,34 @@ ngx_http_registry_fs_copy(ngx_http_registry_op_t *op, const char *from,
     (void) unlink(from);
 
     return ngx_http_registry_fs_sync_parent(op, to);
+}
+
+
+/*
+ * A copy that is cut by a kill is to be found again: it grows where
+ * ngx_http_registry_fs_expire() looks, if that is on the file system of the
+ * target, or else beside the target.
+ */
+
+static void
+ngx_http_registry_fs_copy_dir(ngx_http_registry_op_t *op, const char *to,
+    ngx_http_registry_path_t *dir)
+{
+    ngx_file_info_t           fi, target;
+    ngx_http_registry_path_t  blobs;
+
+    dir->len = strrchr(to, '/') - to;
+    ngx_memcpy(dir->data, to, dir->len);
+    dir->data[dir->len] = '\0';
+
+    ngx_http_registry_fs_path(op, &blobs, NGX_HTTP_REGISTRY_FS_BLOBS);
+
+    if (ngx_file_info(blobs.data, &fi) != NGX_FILE_ERROR
+        && ngx_file_info(dir->data, &target) != NGX_FILE_ERROR
+        && fi.st_dev == target.st_dev)
+    {
+        ngx_http_registry_fs_path(op, dir, NGX_HTTP_REGISTRY_FS_BLOBS_TMP);
+    }
 }
 
 

@@ -71,8 +71,7 @@ ngx_http_registry_fs_temp_follow(ngx_http_registry_op_t *op)
     /* it has become a blob meanwhile */
 
     if (rc == NGX_DECLINED && !op->exclusive) {
-        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                                  ngx_http_registry_fs_digest3(&op->digest));
+        ngx_http_registry_fs_blob_path(op, &path, &op->digest);
 
         rc = ngx_http_registry_fs_temp_open(op, path.data);
     }

@@ -485,6 +485,10 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
     ngx_http_registry_fs_expire_dir(op, &path,
                                     now - NGX_HTTP_REGISTRY_FS_TMP_VALID);
 
+    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOBS_TMP);
+    ngx_http_registry_fs_expire_dir(op, &path,
+                                    now - NGX_HTTP_REGISTRY_FS_TMP_VALID);
+
     ngx_http_registry_op_free(op);
 
     store->due = ngx_current_msec + next;

@@ -10,7 +10,6 @@
 
 #define NGX_HTTP_REGISTRY_TAGS_MAX    64            /* ?tag= of one push */
 #define NGX_HTTP_REGISTRY_PARSE_HERE  (32 * 1024)   /* more: in a thread */
-#define NGX_HTTP_REGISTRY_PUSH_BUF    (64 * 1024)   /* if of unknown length */
 
 
 typedef struct {
@@ -27,8 +26,6 @@ typedef struct {
 
 static ngx_int_t ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx);
-static ngx_int_t ngx_http_registry_manifest_sink(ngx_http_registry_ctx_t *ctx,
-    u_char *data, size_t len);
 static ngx_int_t ngx_http_registry_manifest_parse(
     ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_parse_work(ngx_http_registry_task_t *task);
@@ -62,6 +59,7 @@ ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx, ngx_str_t *tag)
     m->name = ctx->name;
     m->digest = ctx->digest;
     m->valid = ctx->store->tag_valid;
+    m->age = 0;
 
     if (tag) {
         m->tag = *tag;
@@ -171,6 +169,7 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
     }
 
     m->media_type.len = text.len;
+    m->age = 0;
     m->digest = op->digest;
     m->body.data = cln->data;
     m->body.len = op->size;
@@ -203,7 +202,6 @@ ngx_http_registry_send_manifest(ngx_http_registry_ctx_t *ctx)
 ngx_int_t
 ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx)
 {
-    off_t      size;
     ngx_int_t  rc;
 
     rc = ngx_http_registry_push_tags(ctx);
@@ -211,23 +209,8 @@ ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
-    rc = ngx_http_registry_read_body(ctx, ngx_http_registry_manifest_sink,
-                                     REGISTRY_MANIFEST_MAX,
-                                     ngx_http_registry_manifest_parse);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    size = ctx->request->headers_in.content_length_n;
-
-    ctx->pushed_size = (size > 0) ? (size_t) size : NGX_HTTP_REGISTRY_PUSH_BUF;
-
-    ctx->pushed.data = ngx_palloc(ctx->request->pool, ctx->pushed_size);
-    if (ctx->pushed.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_registry_keep_body(ctx, REGISTRY_MANIFEST_MAX,
+                                       ngx_http_registry_manifest_parse);
 }
 
 
@@ -299,36 +282,6 @@ ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx)
 
         ngx_memcpy(tag->data, buf, len);
     }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_registry_manifest_sink(ngx_http_registry_ctx_t *ctx, u_char *data,
-    size_t len)
-{
-    u_char  *p;
-    size_t   size;
-
-    if (ctx->pushed.len + len > ctx->pushed_size) {
-
-        size = ngx_max(ctx->pushed_size * 2, ctx->pushed.len + len);
-
-        p = ngx_palloc(ctx->request->pool, size);
-        if (p == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        ngx_memcpy(p, ctx->pushed.data, ctx->pushed.len);
-        (void) ngx_pfree(ctx->request->pool, ctx->pushed.data);
-
-        ctx->pushed.data = p;
-        ctx->pushed_size = size;
-    }
-
-    ngx_memcpy(ctx->pushed.data + ctx->pushed.len, data, len);
-    ctx->pushed.len += len;
 
     return NGX_OK;
 }

@@ -28,13 +28,15 @@ static ngx_int_t ngx_http_registry_init_process(ngx_cycle_t *cycle);
 
 static char *ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_registry_store_add(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf, ngx_http_registry_store_t *store);
 static char *ngx_http_registry_store_param(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
 static char *ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_registry_serve(ngx_conf_t *cf);
+static char *ngx_http_registry_enable(ngx_conf_t *cf);
 static char *ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_zone_size(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -43,6 +45,12 @@ static char *ngx_http_registry_lift_limits(ngx_conf_t *cf, void *conf);
 static ngx_int_t ngx_http_registry_manager_init(ngx_conf_t *cf,
     ngx_http_registry_main_conf_t *mcf);
 static ngx_msec_t ngx_http_registry_manager(void *data);
+static void ngx_http_registry_manager_event(ngx_event_t *ev);
+
+
+/* with "master_process off", where there is no cache manager process */
+
+static ngx_event_t  ngx_http_registry_manager_timer;
 
 
 static ngx_conf_enum_t  ngx_http_registry_references[] = {
@@ -77,11 +85,25 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_cache"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_registry_store,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      1,
+      NULL },
+
     { ngx_string("registry_remote"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
       ngx_http_registry_remote,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("registry_memcached"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_registry_memcached_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_registry_main_conf_t, memcached),
       NULL },
 
     { ngx_string("registry_proxy"),
@@ -91,9 +113,23 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_purge"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_registry_purge,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("registry"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_registry_location,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("registry_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_registry_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -255,13 +291,14 @@ ngx_http_registry_postconfiguration(ngx_conf_t *cf)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
-    if (mcf->locations.nelts == 0) {
+    if (mcf->locations.nelts == 0 && mcf->caches == 0) {
         return NGX_OK;
     }
 
     if (ngx_http_registry_manager_init(cf, mcf) != NGX_OK
         || ngx_http_registry_remotes_start(cf, mcf) != NGX_OK
-        || ngx_http_registry_namespace_init(cf) != NGX_OK)
+        || ngx_http_registry_namespace_init(cf) != NGX_OK
+        || ngx_http_registry_status_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -290,6 +327,8 @@ ngx_http_registry_create_main_conf(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&mcf->locations, cf->pool, 2,
                           sizeof(ngx_http_core_loc_conf_t *))
+           != NGX_OK
+        || ngx_http_registry_health_create(cf, &mcf->health, &mcf->zone)
            != NGX_OK)
     {
         return NULL;
@@ -304,7 +343,7 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_registry_main_conf_t  *mcf = conf;
 
-    ngx_str_t                    name;
+    ngx_str_t                    name, hosted;
     ngx_uint_t                   i;
     ngx_http_registry_store_t  **store;
 
@@ -325,8 +364,22 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (mcf->locations.nelts == 0) {
+    if (mcf->locations.nelts == 0 && mcf->caches == 0 && !mcf->status) {
         return NGX_CONF_OK;
+    }
+
+    ngx_str_null(&hosted);
+
+    if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &hosted,
+                                    NGX_HTTP_REGISTRY_COUNT_HOSTED,
+                                    &mcf->counters)
+        != NGX_OK
+        || (mcf->memcached
+            && ngx_http_registry_memcached_counters(mcf->memcached,
+                                                    &mcf->zone, cf->pool)
+               != NGX_OK))
+    {
+        return NGX_CONF_ERROR;
     }
 
     ngx_conf_init_size_value(mcf->zone_size, NGX_HTTP_REGISTRY_ZONE_SIZE);
@@ -418,11 +471,13 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
 
     rlcf->store = NGX_CONF_UNSET_PTR;
     rlcf->proxy = NGX_CONF_UNSET;
+    rlcf->purge = NGX_CONF_UNSET_PTR;
     rlcf->push = NGX_CONF_UNSET_UINT;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
     rlcf->max_blob_size = NGX_CONF_UNSET;
+    rlcf->status_format = NGX_CONF_UNSET_UINT;
 
     return rlcf;
 }
@@ -438,6 +493,11 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_core_loc_conf_t       *clcf;
     ngx_http_registry_main_conf_t  *mcf;
 
+    rv = ngx_http_registry_merge_purge(cf, prev, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
     if (conf->store_name.len) {
         mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
@@ -447,6 +507,14 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "unknown registry_store \"%V\" in %s:%ui",
                           &conf->store_name, conf->file, conf->line);
+            return NGX_CONF_ERROR;
+        }
+
+        if (conf->store->evict) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"%V\" is a registry_cache, not a registry_store, "
+                          "in %s:%ui", &conf->store_name, conf->file,
+                          conf->line);
             return NGX_CONF_ERROR;
         }
     }
@@ -459,6 +527,8 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->references, prev->references,
                               NGX_HTTP_REGISTRY_REFERENCES_ON);
     ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
+    ngx_conf_merge_uint_value(conf->status_format, prev->status_format,
+                              NGX_HTTP_REGISTRY_STATUS_JSON);
 
     rv = ngx_http_registry_merge_proxy(cf, prev, conf);
     if (rv != NGX_CONF_OK) {
@@ -575,6 +645,8 @@ ngx_http_registry_zone_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* cmd->offset: 1 for a cache */
+
 static char *
 ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -582,9 +654,8 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     char                         *rv;
     ngx_str_t                    *value;
-    ngx_uint_t                    i;
     ngx_conf_t                    save;
-    ngx_http_registry_store_t    *store, **stores;
+    ngx_http_registry_store_t    *store;
 
     value = cf->args->elts;
 
@@ -593,8 +664,8 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (ngx_http_registry_find_store(mcf, &value[1])) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate registry_store \"%V\"", &value[1]);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate %V \"%V\"",
+                           &value[0], &value[1]);
         return NGX_CONF_ERROR;
     }
 
@@ -610,6 +681,13 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     store->tag_valid = NGX_CONF_UNSET_MSEC;
     store->upload_expires = NGX_CONF_UNSET;
 
+    if (cmd->offset) {
+        store->evict = ngx_http_registry_evict_create(cf);
+        if (store->evict == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
     save = *cf;
     cf->handler = ngx_http_registry_store_param;
     cf->handler_conf = (void *) store;
@@ -622,10 +700,20 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
+    return ngx_http_registry_store_add(cf, mcf, store);
+}
+
+
+static char *
+ngx_http_registry_store_add(ngx_conf_t *cf, ngx_http_registry_main_conf_t *mcf,
+    ngx_http_registry_store_t *store)
+{
+    ngx_uint_t                    i;
+    ngx_http_registry_store_t   **stores;
+
     if (store->path.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "registry_store \"%V\" has no \"path\"",
-                           &store->name);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s \"%V\" has no \"path\"",
+                           ngx_http_registry_store_kind(store), &store->name);
         return NGX_CONF_ERROR;
     }
 
@@ -636,9 +724,12 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             && ngx_strcmp(stores[i]->path.data, store->path.data) == 0)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "registry_store \"%V\" has the path of "
-                               "registry_store \"%V\" in %s:%ui",
-                               &store->name, &stores[i]->name,
+                               "%s \"%V\" has the path of %s \"%V\" in "
+                               "%s:%ui",
+                               ngx_http_registry_store_kind(store),
+                               &store->name,
+                               ngx_http_registry_store_kind(stores[i]),
+                               &stores[i]->name,
                                stores[i]->file, stores[i]->line);
             return NGX_CONF_ERROR;
         }
@@ -656,6 +747,28 @@ ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     *stores = store;
+
+    if (store->evict == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    mcf->caches++;
+
+    if (ngx_http_registry_evict_init(cf, store, &mcf->zone,
+                                     &ngx_http_registry_module)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (store->evict->max_size == 0 && store->evict->min_free == 0
+        && store->evict->inactive == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "registry_cache \"%V\" has no limit: set "
+                           "\"max_size\", \"min_free\" or \"inactive\"",
+                           &store->name);
+    }
 
     return NGX_CONF_OK;
 }
@@ -779,20 +892,40 @@ ngx_http_registry_store_threads(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
+/* the parameters of a store and of a cache, "conf" telling which of them */
+
+#define NGX_HTTP_REGISTRY_OF_BOTH   0
+#define NGX_HTTP_REGISTRY_OF_STORE  1
+#define NGX_HTTP_REGISTRY_OF_CACHE  2
+
 static ngx_command_t  ngx_http_registry_store_params[] = {
 
     { ngx_string("path"), NGX_CONF_TAKE1, ngx_http_registry_store_path,
-      0, 0, NULL },
+      NGX_HTTP_REGISTRY_OF_BOTH, 0, NULL },
 
     { ngx_string("tag_valid"), NGX_CONF_TAKE1, ngx_conf_set_msec_slot,
-      0, offsetof(ngx_http_registry_store_t, tag_valid), NULL },
+      NGX_HTTP_REGISTRY_OF_BOTH,
+      offsetof(ngx_http_registry_store_t, tag_valid), NULL },
+
+    { ngx_string("threads"), NGX_CONF_TAKE1, ngx_http_registry_store_threads,
+      NGX_HTTP_REGISTRY_OF_BOTH, 0, NULL },
 
     { ngx_string("upload_expires"), NGX_CONF_TAKE1,
       ngx_http_registry_store_expires,
-      0, offsetof(ngx_http_registry_store_t, upload_expires), NULL },
+      NGX_HTTP_REGISTRY_OF_STORE,
+      offsetof(ngx_http_registry_store_t, upload_expires), NULL },
 
-    { ngx_string("threads"), NGX_CONF_TAKE1, ngx_http_registry_store_threads,
-      0, 0, NULL },
+    { ngx_string("max_size"), NGX_CONF_TAKE1, ngx_conf_set_off_slot,
+      NGX_HTTP_REGISTRY_OF_CACHE,
+      offsetof(ngx_http_registry_evict_t, max_size), NULL },
+
+    { ngx_string("min_free"), NGX_CONF_TAKE1, ngx_conf_set_off_slot,
+      NGX_HTTP_REGISTRY_OF_CACHE,
+      offsetof(ngx_http_registry_evict_t, min_free), NULL },
+
+    { ngx_string("inactive"), NGX_CONF_TAKE1, ngx_conf_set_sec_slot,
+      NGX_HTTP_REGISTRY_OF_CACHE,
+      offsetof(ngx_http_registry_evict_t, inactive), NULL },
 
       ngx_null_command
 };
@@ -802,40 +935,58 @@ static char *
 ngx_http_registry_store_param(ngx_conf_t *cf, ngx_command_t *dummy,
     void *conf)
 {
+    ngx_http_registry_store_t  *store = conf;
+
     char           *rv;
     ngx_str_t      *value;
+    ngx_uint_t      other;
     ngx_command_t  *cmd;
 
     value = cf->args->elts;
 
     for (cmd = ngx_http_registry_store_params; cmd->name.len; cmd++) {
 
-        if (cmd->name.len != value[0].len
-            || ngx_strcmp(cmd->name.data, value[0].data) != 0)
+        if (cmd->name.len == value[0].len
+            && ngx_strcmp(cmd->name.data, value[0].data) == 0)
         {
-            continue;
+            break;
         }
+    }
 
-        if (cf->args->nelts != 2) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid number of arguments in \"%V\"",
-                               &value[0]);
-            return NGX_CONF_ERROR;
-        }
-
-        rv = cmd->set(cf, cmd, conf);
-
-        if (rv == NGX_CONF_OK || rv == NGX_CONF_ERROR) {
-            return rv;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" %s", &value[0], rv);
+    if (cmd->name.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown parameter \"%V\" of a %s", &value[0],
+                           ngx_http_registry_store_kind(store));
         return NGX_CONF_ERROR;
     }
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "unknown parameter \"%V\" of a registry_store",
-                       &value[0]);
+    other = store->evict ? NGX_HTTP_REGISTRY_OF_STORE
+                         : NGX_HTTP_REGISTRY_OF_CACHE;
+
+    if (cmd->conf == other) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a %s has no \"%V\", a %s has",
+                           ngx_http_registry_store_kind(store), &value[0],
+                           store->evict ? "registry_store"
+                                        : "registry_cache");
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts != 2) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of arguments in \"%V\"", &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    rv = cmd->set(cf, cmd, cmd->conf == NGX_HTTP_REGISTRY_OF_CACHE
+                               ? (void *) store->evict : store);
+
+    if (rv == NGX_CONF_OK || rv == NGX_CONF_ERROR) {
+        return rv;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" %s", &value[0], rv);
+
     return NGX_CONF_ERROR;
 }
 
@@ -885,7 +1036,7 @@ ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rlcf->file = cf->conf_file->file.name.data;
     rlcf->line = cf->conf_file->line;
 
-    return ngx_http_registry_serve(cf);
+    return ngx_http_registry_enable(cf);
 }
 
 
@@ -915,22 +1066,33 @@ ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         rlcf->proxy_line = cf->conf_file->line;
     }
 
-    return ngx_http_registry_serve(cf);
+    return ngx_http_registry_enable(cf);
 }
 
 
 /* this location is a registry, for "registry" or "registry_proxy" or both */
 
 static char *
-ngx_http_registry_serve(ngx_conf_t *cf)
+ngx_http_registry_enable(ngx_conf_t *cf)
+{
+    ngx_http_registry_srv_conf_t  *sscf;
+
+    sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_registry_module);
+    sscf->enabled = 1;
+
+    return ngx_http_registry_serve(cf, ngx_http_registry_handler);
+}
+
+
+char *
+ngx_http_registry_serve(ngx_conf_t *cf, ngx_http_handler_pt handler)
 {
     ngx_http_core_loc_conf_t        *clcf, **location;
-    ngx_http_registry_srv_conf_t    *sscf;
     ngx_http_registry_main_conf_t   *mcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (clcf->handler == ngx_http_registry_handler) {
+    if (clcf->handler == handler) {
         return NGX_CONF_OK;
     }
 
@@ -938,10 +1100,7 @@ ngx_http_registry_serve(ngx_conf_t *cf)
         return "conflicts with another handler of this location";
     }
 
-    clcf->handler = ngx_http_registry_handler;
-
-    sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_registry_module);
-    sscf->enabled = 1;
+    clcf->handler = handler;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
@@ -975,6 +1134,8 @@ ngx_http_registry_init_module(ngx_cycle_t *cycle)
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_registry_module);
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
+    ngx_http_registry_health_init_module(&mcf->health);
+
     store = mcf->stores.elts;
 
     for (i = 0; i < mcf->stores.nelts; i++) {
@@ -986,8 +1147,9 @@ ngx_http_registry_init_module(ngx_cycle_t *cycle)
             }
 
             ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno,
-                          ngx_create_dir_n " \"%V\" of registry_store \"%V\" "
-                          "in %s:%ui failed", &store[i]->path,
+                          ngx_create_dir_n " \"%V\" of %s \"%V\" in %s:%ui "
+                          "failed", &store[i]->path,
+                          ngx_http_registry_store_kind(store[i]),
                           &store[i]->name, store[i]->file, store[i]->line);
             goto failed;
         }
@@ -1022,6 +1184,8 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
     ngx_http_registry_store_t     **store;
     ngx_http_registry_main_conf_t  *mcf;
 
+    static ngx_connection_t         dumb;
+
     if (ngx_get_conf(cycle->conf_ctx, ngx_http_module) == NULL) {
         return NGX_OK;
     }
@@ -1032,6 +1196,13 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_registry_module);
 
+    if (mcf->memcached
+        && ngx_http_registry_memcached_init(mcf->memcached, cycle->log)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (mcf->shm_zone) {
 
         if (ngx_http_registry_wake_init_process(&mcf->zone, cycle) != NGX_OK) {
@@ -1039,6 +1210,7 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
         }
 
         ngx_http_registry_flight_init_process(&mcf->zone);
+        ngx_http_registry_count_init_process(&mcf->zone);
     }
 
     store = mcf->stores.elts;
@@ -1047,6 +1219,18 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
         if (store[i]->driver->init) {
             store[i]->driver->init(store[i], cycle->log);
         }
+    }
+
+    ngx_http_registry_health_init_process(cycle);
+
+    if (ngx_process == NGX_PROCESS_SINGLE) {
+        ngx_http_registry_manager_timer.handler =
+                                               ngx_http_registry_manager_event;
+        ngx_http_registry_manager_timer.data = &dumb;
+        ngx_http_registry_manager_timer.log = cycle->log;
+        ngx_http_registry_manager_timer.cancelable = 1;
+
+        ngx_add_timer(&ngx_http_registry_manager_timer, 1);
     }
 
     return NGX_OK;
@@ -1079,6 +1263,13 @@ ngx_http_registry_manager_init(ngx_conf_t *cf,
         }
     }
 
+    if (mcf->locations.nelts == 0) {
+
+        /* nor is there a server to use a cache */
+
+        return NGX_OK;
+    }
+
     ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                   "no path for the manager of registry stores");
 
@@ -1101,7 +1292,32 @@ ngx_http_registry_manager(void *data)
     for (i = 0; i < mcf->stores.nelts; i++) {
         n = store[i]->driver->expire(store[i]);
         next = ngx_min(next, n);
+
+        if (store[i]->evict) {
+            n = ngx_http_registry_evict_manager(store[i]);
+            next = ngx_min(next, n);
+        }
     }
 
     return next;
+}
+
+
+static void
+ngx_http_registry_manager_event(ngx_event_t *ev)
+{
+    ngx_msec_t                      next;
+    ngx_http_registry_main_conf_t  *mcf;
+
+    /* a reload may have brought another configuration */
+
+    next = 60 * 1000;
+
+    if (ngx_get_conf(ngx_cycle->conf_ctx, ngx_http_module)) {
+        mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                                  ngx_http_registry_module);
+        next = ngx_http_registry_manager(mcf);
+    }
+
+    ngx_add_timer(ev, ngx_max(next, 1));
 }

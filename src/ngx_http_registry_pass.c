@@ -23,7 +23,7 @@ static ngx_int_t ngx_http_registry_pass_copy(ngx_http_registry_ctx_t *ctx,
     ngx_buf_t *b, u_char *data, size_t len);
 static ngx_int_t ngx_http_registry_pass_output(ngx_http_registry_ctx_t *ctx,
     ngx_chain_t *out);
-static void ngx_http_registry_pass_writer(ngx_http_request_t *r);
+static ngx_int_t ngx_http_registry_pass_more(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_pass_done(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_pass_end(ngx_http_registry_ctx_t *ctx,
     ngx_int_t rc);
@@ -174,7 +174,8 @@ ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
         return (rc == NGX_OK) ? NGX_DONE : rc;
     }
 
-    r->write_event_handler = ngx_http_registry_pass_writer;
+    r->write_event_handler = ngx_http_registry_writer;
+    ctx->step = ngx_http_registry_pass_more;
 
     return NGX_OK;
 }
@@ -363,87 +364,36 @@ ngx_http_registry_pass_copy(ngx_http_registry_ctx_t *ctx, ngx_buf_t *b,
 static ngx_int_t
 ngx_http_registry_pass_output(ngx_http_registry_ctx_t *ctx, ngx_chain_t *out)
 {
-    ngx_connection_t          *c;
-    ngx_http_request_t        *r;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_int_t  rc;
 
-    r = ctx->request;
-    c = r->connection;
+    rc = ngx_http_registry_send(ctx, out);
 
-    if (ngx_http_output_filter(r, out) == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    ngx_chain_update_chains(r->pool, &ctx->free, &ctx->busy, &out,
+    ngx_chain_update_chains(ctx->request->pool, &ctx->free, &ctx->busy, &out,
                             (ngx_buf_tag_t) &ngx_http_registry_module);
 
-    if (ctx->busy == NULL && !r->buffered && !c->buffered) {
-        return NGX_OK;
-    }
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    if (!c->write->delayed) {
-        ngx_add_timer(c->write, clcf->send_timeout);
-    }
-
-    if (ngx_handle_write_event(c->write, clcf->send_lowat) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return NGX_AGAIN;
+    return rc;
 }
 
 
-/* as ngx_http_writer() */
+/* the step when the client has taken what there was */
 
-static void
-ngx_http_registry_pass_writer(ngx_http_request_t *r)
+static ngx_int_t
+ngx_http_registry_pass_more(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    ngx_event_t               *wev;
-    ngx_http_core_loc_conf_t  *clcf;
-    ngx_http_registry_ctx_t   *ctx;
+    switch (ngx_http_registry_pass_output(ctx, NULL)) {
 
-    wev = r->connection->write;
-    ctx = ngx_http_get_module_ctx(r, ngx_http_registry_module);
-
-    if (wev->timedout) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, NGX_ETIMEDOUT,
-                      "client timed out");
-        r->connection->timedout = 1;
-
-        ngx_http_registry_pass_end(ctx, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
-    }
-
-    if (wev->delayed || r->aio) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-        if (!wev->delayed) {
-            ngx_add_timer(wev, clcf->send_timeout);
-        }
-
-        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
-            ngx_http_registry_pass_end(ctx, NGX_ERROR);
-        }
-
-        return;
-    }
-
-    rc = ngx_http_registry_pass_output(ctx, NULL);
-
-    if (rc == NGX_ERROR) {
-        ngx_http_registry_pass_end(ctx, NGX_ERROR);
-        return;
-    }
-
-    if (rc == NGX_OK) {
-        if (wev->timer_set) {
-            ngx_del_timer(wev);
-        }
-
+    case NGX_OK:
         ngx_http_registry_ask_resume(ctx->ask);
+        return NGX_AGAIN;
+
+    case NGX_AGAIN:
+        return NGX_AGAIN;
+
+    default:
+        ngx_http_registry_ask_free(ctx->ask);
+        ctx->ask = NULL;
+        ctx->rc = NGX_ERROR;
+        return NGX_DONE;
     }
 }
 

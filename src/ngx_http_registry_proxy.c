@@ -14,6 +14,7 @@ static ngx_int_t ngx_http_registry_proxy_pass(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_proxy_find(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_proxy_expired(
     ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_proxy_send(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_proxy_fill(ngx_http_registry_ctx_t *ctx,
     ngx_uint_t known, ngx_uint_t wait);
 static void ngx_http_registry_proxy_woken(void *data);
@@ -137,7 +138,7 @@ ngx_http_registry_proxy_find(ngx_http_registry_ctx_t *ctx)
 
     if (rc == NGX_OK) {
         ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_HIT);
-        return ngx_http_registry_send_manifest(ctx);
+        return ngx_http_registry_proxy_send(ctx);
     }
 
     if (rc == NGX_DECLINED) {
@@ -195,6 +196,15 @@ ngx_http_registry_proxy_expired(ngx_http_registry_ctx_t *ctx)
     }
 
     ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_STALE);
+
+    return ngx_http_registry_proxy_send(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_registry_proxy_send(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_evict_used(ctx->store, &ctx->manifest.digest);
 
     return ngx_http_registry_send_manifest(ctx);
 }
@@ -271,7 +281,7 @@ ngx_http_registry_proxy_filled(ngx_http_registry_ctx_t *ctx)
 
     if (fill->rc == NGX_OK) {
         ctx->manifest = fill->manifest;
-        return ngx_http_registry_send_manifest(ctx);
+        return ngx_http_registry_proxy_send(ctx);
     }
 
     if (fill->status) {
@@ -302,6 +312,7 @@ static ngx_int_t
 ngx_http_registry_proxy_opened(ngx_http_registry_ctx_t *ctx)
 {
     if (ctx->op->status == NGX_OK) {
+        ngx_http_registry_evict_used(ctx->store, &ctx->digest);
         ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_HIT);
         return ngx_http_registry_send_blob(ctx);
     }

@@ -8,6 +8,8 @@
 
 #include "ngx_http_registry_remote.h"
 
+#include "registry_ratelimit.h"
+
 #include <openssl/rand.h>
 
 
@@ -36,6 +38,8 @@ static void ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
 static void ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_uint_t status);
 static void ngx_http_registry_remote_answered(ngx_http_registry_ask_t *ask);
+static void ngx_http_registry_remote_count(ngx_http_registry_ask_t *ask);
+static void ngx_http_registry_remote_limits(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask);
 
 static ngx_int_t ngx_http_registry_ask_url(ngx_http_registry_ask_t *ask);
@@ -59,6 +63,7 @@ static ngx_int_t ngx_http_registry_ask_challenged(
     ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_ask_challenge(
     ngx_http_registry_ask_t *ask, registry_challenge_t *challenge);
+static void ngx_http_registry_ask_unauthorized(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_ask_redirected(
     ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_ask_on_body(
@@ -181,7 +186,7 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_http_registry_fares_t    fares;
 
     remote = ask->remote;
-    ngx_str_null(&none);
+    ngx_str_set(&none, "");
 
     ngx_http_registry_zone_lock(remote->zone);
 
@@ -277,6 +282,94 @@ ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask)
     challenge.scheme = REGISTRY_CHALLENGE_OTHER;
 
     ngx_http_registry_challenge_keep(&grant, &challenge);
+}
+
+
+static void
+ngx_http_registry_remote_count(ngx_http_registry_ask_t *ask)
+{
+    int64_t                        seconds;
+    const registry_str_t          *field;
+    ngx_http_registry_counters_t  *counters;
+
+    counters = ask->remote->counters;
+
+    if (ask->response->status == NGX_HTTP_TOO_MANY_REQUESTS) {
+        ngx_http_registry_count(counters, NGX_HTTP_REGISTRY_COUNT_LIMITED);
+
+    } else if (ask->response->status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        ngx_http_registry_count(counters, NGX_HTTP_REGISTRY_COUNT_FAILED);
+
+    } else {
+        ngx_http_registry_count(counters, NGX_HTTP_REGISTRY_COUNT_ANSWERED);
+    }
+
+    /* where blobs are kept there may be limits too, but others */
+
+    if (ask->foreign) {
+        return;
+    }
+
+    ngx_http_registry_remote_limits(ask);
+
+    field = registry_http_field(ask->response, "retry-after");
+
+    if (field && registry_retry_after(*field, ngx_time(), &seconds)
+                 == REGISTRY_OK)
+    {
+        counters->count[NGX_HTTP_REGISTRY_COUNT_RETRY_AT] = ngx_time()
+                                                            + seconds;
+    }
+}
+
+
+/* Docker Hub says them with a manifest, others with every answer */
+
+static void
+ngx_http_registry_remote_limits(ngx_http_registry_ask_t *ask)
+{
+    const registry_str_t          *field;
+    registry_ratelimit_t           limit, remaining;
+    ngx_http_registry_counters_t  *counters;
+
+    field = registry_http_field(ask->response, "ratelimit-limit");
+
+    if (field == NULL
+        || registry_ratelimit_parse(*field, &limit) != REGISTRY_OK)
+    {
+        return;
+    }
+
+    field = registry_http_field(ask->response, "ratelimit-remaining");
+
+    if (field == NULL
+        || registry_ratelimit_parse(*field, &remaining) != REGISTRY_OK)
+    {
+        return;
+    }
+
+    counters = ask->remote->counters;
+
+    counters->count[NGX_HTTP_REGISTRY_COUNT_RATE_LIMIT] = limit.requests;
+    counters->count[NGX_HTTP_REGISTRY_COUNT_RATE_REMAINING] =
+                                                          remaining.requests;
+    counters->count[NGX_HTTP_REGISTRY_COUNT_RATE_WINDOW] = limit.window;
+}
+
+
+ngx_uint_t
+ngx_http_registry_remote_answers(ngx_http_registry_remote_t *remote)
+{
+    ngx_uint_t                 answers;
+    ngx_http_registry_fares_t  fares;
+
+    ngx_http_registry_zone_lock(remote->zone);
+
+    answers = (ngx_http_registry_remote_fares(remote, &fares) == NULL);
+
+    ngx_http_registry_zone_unlock(remote->zone);
+
+    return answers;
 }
 
 
@@ -629,6 +722,7 @@ ngx_http_registry_ask_grant(ngx_http_registry_ask_t *ask,
     grant->zone = ask->remote->zone;
     grant->login = &ask->remote->login;
     grant->remote = ask->remote->id;
+    grant->counters = ask->remote->counters;
 
     if (ask->name.len) {
         p = ngx_snprintf(buf, NGX_HTTP_REGISTRY_SCOPE, "repository:%V:%s",
@@ -773,6 +867,14 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
     ask->response = &call->response;
     ask->peer = call->peer;
 
+    ngx_http_registry_remote_count(ask);
+
+    if (call->response.status == NGX_HTTP_UNAUTHORIZED
+        && ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE && !ask->foreign)
+    {
+        ngx_http_registry_ask_unauthorized(ask);
+    }
+
     if (call->response.status >= NGX_HTTP_INTERNAL_SERVER_ERROR
         || call->response.status == NGX_HTTP_TOO_MANY_REQUESTS)
     {
@@ -789,6 +891,31 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
     }
 
     return ask->on_header(ask);
+}
+
+
+/* once a minute: clients are told nothing of our credentials */
+
+static void
+ngx_http_registry_ask_unauthorized(ngx_http_registry_ask_t *ask)
+{
+    ngx_http_registry_remote_t  *remote;
+
+    remote = ask->remote;
+
+    if (remote->unauthorized
+        && ngx_current_msec - remote->unauthorized
+           < NGX_HTTP_REGISTRY_REMOTE_LOG)
+    {
+        return;
+    }
+
+    remote->unauthorized = ngx_current_msec;
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "registry_remote \"%V\" answers 401, credentials \"%V\", "
+                  "\"%V %*s\"", &remote->name, &remote->credentials,
+                  &ask->method, ask->url.path.len, ask->url.path.data);
 }
 
 
@@ -923,7 +1050,7 @@ ngx_http_registry_ask_redirected(ngx_http_registry_ask_t *ask)
         return ngx_http_registry_ask_authorize(ask);
     }
 
-    ngx_str_null(&none);
+    ngx_str_set(&none, "");
 
     return ngx_http_registry_ask_call(ask, &none);
 }
@@ -936,6 +1063,9 @@ ngx_http_registry_ask_on_body(ngx_http_registry_call_t *call, u_char *data,
     ngx_http_registry_ask_t *ask = call->data;
 
     ask->received = call->received;
+
+    ngx_http_registry_count_n(ask->remote->counters,
+                              NGX_HTTP_REGISTRY_COUNT_RECEIVED, len);
 
     return ask->on_body(ask, data, len);
 }
@@ -973,6 +1103,9 @@ ngx_http_registry_ask_failed(ngx_http_registry_ask_t *ask,
 {
     ask->error = error;
     ask->reason = reason ? reason : ngx_http_registry_call_error(error);
+
+    ngx_http_registry_count(ask->remote->counters,
+                            NGX_HTTP_REGISTRY_COUNT_BROKEN);
 
     ngx_http_registry_remote_failed(ask, 0);
 

@@ -11,6 +11,9 @@
 
 
 #include "ngx_http_registry_client.h"
+#include "ngx_http_registry_count.h"
+#include "ngx_http_registry_memcached.h"
+#include "ngx_http_registry_health.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_token.h"
 #include "ngx_http_registry_zone.h"
@@ -53,11 +56,16 @@ typedef struct {
     ngx_str_t                    credentials;   /* a file, or empty */
     ngx_http_registry_login_t    login;         /* what is in it */
     ngx_uint_t                   auth;
+    ngx_msec_t                   unauthorized;  /* when this worker logged that
+                                                   they do not suffice; or 0 */
     ngx_flag_t                   library;       /* "x" is "library/x" there */
 
     ngx_flag_t                   proxied;       /* "http_proxy", also "off" */
+    ngx_http_registry_health_conf_t  health;    /* "health_check" */
 
     ngx_http_registry_zone_t    *zone;
+    ngx_http_registry_counters_t  *counters;
+    ngx_http_registry_memcached_t  *memcached;  /* NULL: there is none */
     uint32_t                     id;            /* of its keys in the zone */
 
     u_char                      *file;          /* of the directive */
@@ -142,6 +150,11 @@ ngx_int_t ngx_http_registry_via_init(ngx_log_t *log);
  */
 
 ngx_int_t ngx_http_registry_remote_up(ngx_http_registry_remote_t *remote);
+
+/* 1 if it answers, so far as is known, else 0; nobody is to ask it */
+
+ngx_uint_t ngx_http_registry_remote_answers(
+    ngx_http_registry_remote_t *remote);
 
 /* 1 if it is known what the remote asks for, or has been asked and does not */
 

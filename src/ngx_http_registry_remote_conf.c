@@ -101,6 +101,12 @@ static ngx_command_t  ngx_http_registry_remote_params[] = {
     { ngx_string("http_proxy"), NGX_CONF_1MORE,
       ngx_http_registry_remote_proxy, 0, 0, NULL },
 
+    { ngx_string("health_check"),
+      NGX_CONF_NOARGS|NGX_CONF_TAKE1|NGX_CONF_TAKE2|NGX_CONF_TAKE3
+      |NGX_CONF_TAKE4|NGX_CONF_TAKE5,
+      ngx_http_registry_health_slot,
+      0, offsetof(ngx_http_registry_remote_t, health), NULL },
+
     { ngx_string("threads"), NGX_CONF_TAKE1,
       ngx_http_registry_remote_threads, 0, 0, NULL },
 
@@ -293,6 +299,7 @@ ngx_http_registry_remote_unset(ngx_http_registry_remote_t *remote)
     remote->auth = NGX_CONF_UNSET_UINT;
     remote->library = NGX_CONF_UNSET;
     remote->proxied = NGX_CONF_UNSET;
+    remote->health.enabled = NGX_CONF_UNSET;
 
     client->allow_private = NGX_CONF_UNSET;
     client->connect_timeout = NGX_CONF_UNSET_MSEC;
@@ -683,6 +690,11 @@ ngx_http_registry_remote_merge(ngx_http_registry_remote_t *remote,
     if (client->tp == NULL) {
         client->tp = p->tp;
     }
+
+    if (remote->health.enabled == NGX_CONF_UNSET) {
+        remote->health = prev->health;
+        remote->health.inherited = 1;
+    }
 }
 
 
@@ -699,6 +711,15 @@ ngx_http_registry_remote_complete(ngx_conf_t *cf,
     client->line = remote->line;
 
     remote->zone = &mcf->zone;
+    remote->memcached = mcf->memcached;
+
+    if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &remote->name,
+                                    NGX_HTTP_REGISTRY_COUNT_MAX,
+                                    &remote->counters)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     if (client->tp == NULL) {
         client->tp = ngx_thread_pool_add(cf, NULL);
@@ -957,7 +978,10 @@ ngx_http_registry_remotes_start(ngx_conf_t *cf,
         }
 
         if (ngx_http_registry_client_init(cf, client) != NGX_CONF_OK
-            || ngx_http_registry_remote_reachable(cf, remote[i]) != NGX_OK)
+            || ngx_http_registry_remote_reachable(cf, remote[i]) != NGX_OK
+            || ngx_http_registry_health_add(cf, &mcf->health, client,
+                                            &remote[i]->health)
+               != NGX_OK)
         {
             return NGX_ERROR;
         }

@@ -28,6 +28,8 @@ static ngx_uint_t ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_run(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx);
+static ngx_table_elt_t *ngx_http_registry_push_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
 static void ngx_http_registry_wake(void *data);
 static void ngx_http_registry_cleanup(void *data);
 
@@ -40,21 +42,21 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_base,
           ngx_http_registry_proxy_base,
           ngx_string("check"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PULL }
+          NGX_HTTP_REGISTRY_COUNT_CHECK, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_CATALOG] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_catalog,
           ngx_http_registry_proxy_list,
           ngx_string("list_catalog"),
-          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_CATALOG }
+          NGX_HTTP_REGISTRY_COUNT_LIST_CATALOG, NGX_HTTP_REGISTRY_MAY_CATALOG }
     },
 
     [REGISTRY_ENDPOINT_TAGS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_tags,
           ngx_http_registry_proxy_list,
           ngx_string("list_tags"),
-          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_PULL }
+          NGX_HTTP_REGISTRY_COUNT_LIST_TAGS, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_MANIFEST] = {
@@ -69,14 +71,15 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
         { NGX_HTTP_DELETE, ngx_http_registry_delete_manifest,
           NULL,
           ngx_string("delete_manifest"),
-          NGX_HTTP_REGISTRY_COUNT_DELETE, NGX_HTTP_REGISTRY_MAY_DELETE }
+          NGX_HTTP_REGISTRY_COUNT_DELETE_MANIFEST,
+          NGX_HTTP_REGISTRY_MAY_DELETE }
     },
 
     [REGISTRY_ENDPOINT_REFERRERS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_referrers,
           ngx_http_registry_proxy_list,
           ngx_string("list_referrers"),
-          NGX_HTTP_REGISTRY_COUNT_LIST, NGX_HTTP_REGISTRY_MAY_PULL }
+          NGX_HTTP_REGISTRY_COUNT_LIST_REFERRERS, NGX_HTTP_REGISTRY_MAY_PULL }
     },
 
     [REGISTRY_ENDPOINT_BLOB] = {
@@ -87,25 +90,25 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
         { NGX_HTTP_DELETE, ngx_http_registry_delete_blob,
           NULL,
           ngx_string("delete_blob"),
-          NGX_HTTP_REGISTRY_COUNT_DELETE, NGX_HTTP_REGISTRY_MAY_DELETE }
+          NGX_HTTP_REGISTRY_COUNT_DELETE_BLOB, NGX_HTTP_REGISTRY_MAY_DELETE }
     },
 
     [REGISTRY_ENDPOINT_UPLOADS] = {
         { NGX_HTTP_POST, ngx_http_registry_start_upload,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH }
     },
 
     [REGISTRY_ENDPOINT_UPLOAD] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_upload_status,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_PATCH, ngx_http_registry_append_upload,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH },
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH },
         { NGX_HTTP_PUT, ngx_http_registry_finish_upload,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
@@ -113,7 +116,7 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
         { NGX_HTTP_DELETE, ngx_http_registry_cancel_upload,
           ngx_http_registry_proxy_push,
           ngx_string("push_blob"),
-          NGX_HTTP_REGISTRY_COUNT_OTHER, NGX_HTTP_REGISTRY_MAY_PUSH }
+          NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB, NGX_HTTP_REGISTRY_MAY_PUSH }
     }
 };
 
@@ -134,6 +137,13 @@ static const struct {
 ngx_int_t
 ngx_http_registry_handler(ngx_http_request_t *r)
 {
+    return ngx_http_registry_begin(r, ngx_http_registry_route);
+}
+
+
+ngx_int_t
+ngx_http_registry_begin(ngx_http_request_t *r, ngx_http_registry_step_pt step)
+{
     ngx_int_t                 rc;
     ngx_http_registry_ctx_t  *ctx;
 
@@ -143,7 +153,7 @@ ngx_http_registry_handler(ngx_http_request_t *r)
     }
 
     ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_registry_module);
-    ctx->step = ngx_http_registry_route;
+    ctx->step = step;
 
     rc = ngx_http_registry_run(ctx);
 
@@ -344,7 +354,14 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
         return ngx_http_registry_not_allowed(ctx);
     }
 
-    ngx_http_registry_count(ngx_http_registry_zone(r), ctx->method->count);
+    if (r == r->main) {
+        ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                                ctx->method->count);
+
+        ctx->active = ctx->method;
+        ngx_http_registry_count_active(ngx_http_registry_zone(r),
+                                       ctx->method->count, 1);
+    }
 
     ctx->step = ctx->remote ? ctx->method->proxy : ctx->method->step;
 
@@ -595,8 +612,23 @@ ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
     };
 
     ctx->cache = names[how - NGX_HTTP_REGISTRY_COUNT_HIT];
+    ctx->found = how;
+}
 
-    ngx_http_registry_count(ngx_http_registry_zone(ctx->request), how);
+
+ngx_http_registry_counters_t *
+ngx_http_registry_counters(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_main_conf_t  *mcf;
+
+    if (ctx->remote) {
+        return ctx->remote->counters;
+    }
+
+    mcf = ngx_http_get_module_main_conf(ctx->request,
+                                        ngx_http_registry_module);
+
+    return mcf->counters;
 }
 
 
@@ -814,28 +846,16 @@ ngx_int_t
 ngx_http_registry_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value)
 {
-    ngx_table_elt_t  *h;
+    ngx_str_t  copy;
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
+    copy.len = value->len;
+    copy.data = ngx_pstrdup(r->pool, value);
+
+    if (copy.data == NULL
+        || ngx_http_registry_push_header(r, name, &copy) == NULL)
+    {
         return NGX_ERROR;
     }
-
-    h->hash = 0;
-
-    h->value.data = ngx_pstrdup(r->pool, value);
-    if (h->value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->value.len = value->len;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->hash = 1;
-
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
 
     return NGX_OK;
 }
@@ -847,17 +867,26 @@ ngx_int_t
 ngx_http_registry_add_digest(ngx_http_registry_ctx_t *ctx,
     registry_digest_t *digest)
 {
-    ngx_str_t            value;
-    ngx_table_elt_t     *h;
+    ngx_str_t            value, quoted;
     ngx_http_request_t  *r;
 
     r = ctx->request;
 
-    value.data = (u_char *) digest->text;
-    value.len = digest->len;
+    quoted.len = digest->len + 2;
+    quoted.data = ngx_pnalloc(r->pool, quoted.len);
+    if (quoted.data == NULL) {
+        return NGX_ERROR;
+    }
 
-    if (ngx_http_registry_add_header(r, "Docker-Content-Digest", &value)
-        != NGX_OK)
+    value.len = digest->len;
+    value.data = quoted.data + 1;
+
+    quoted.data[0] = '"';
+    ngx_memcpy(value.data, digest->text, value.len);
+    quoted.data[quoted.len - 1] = '"';
+
+    if (ngx_http_registry_push_header(r, "Docker-Content-Digest", &value)
+        == NULL)
     {
         return NGX_ERROR;
     }
@@ -866,30 +895,35 @@ ngx_http_registry_add_digest(ngx_http_registry_ctx_t *ctx,
         return NGX_OK;
     }
 
+    r->headers_out.etag = ngx_http_registry_push_header(r, "ETag", &quoted);
+
+    return r->headers_out.etag ? NGX_OK : NGX_ERROR;
+}
+
+
+/* the value is the request's already */
+
+static ngx_table_elt_t *
+ngx_http_registry_push_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
     h = ngx_list_push(&r->headers_out.headers);
     if (h == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
-    h->hash = 0;
-
-    h->value.data = ngx_pnalloc(r->pool, digest->len + 2);
-    if (h->value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->value.len = ngx_sprintf(h->value.data, "\"%s\"", digest->text)
-                   - h->value.data;
-    ngx_str_set(&h->key, "ETag");
     h->hash = 1;
+    h->key.len = ngx_strlen(name);
+    h->key.data = (u_char *) name;
+    h->value = *value;
 
 #if (nginx_version >= 1023000)
     h->next = NULL;
 #endif
 
-    r->headers_out.etag = h;
-
-    return NGX_OK;
+    return h;
 }
 
 
@@ -992,6 +1026,11 @@ static void
 ngx_http_registry_cleanup(void *data)
 {
     ngx_http_registry_ctx_t  *ctx = data;
+
+    if (ctx->active) {
+        ngx_http_registry_count_active(ngx_http_registry_zone(ctx->request),
+                                       ctx->active->count, -1);
+    }
 
     if (ctx->ask) {
         ngx_http_registry_ask_free(ctx->ask);

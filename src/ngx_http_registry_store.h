@@ -24,16 +24,23 @@
 
 typedef enum {
     /*
-     * name, digest; out: of, and fd unless the file is file_pool's.  With
-     * "any" it need not be the repository's; out: linked, if it is.
+     * name, digest, linked, cache; out: of, and fd unless the file is
+     * file_pool's.  With "any" it need not be the repository's; out: linked,
+     * if it is.
      */
     NGX_HTTP_REGISTRY_OP_BLOB_OPEN = 0,
 
-    /* name, digest */
+    /* name, digest; with "all" not its link alone: others may have it too */
     NGX_HTTP_REGISTRY_OP_BLOB_DELETE,
 
     /* name, from, digest: links what "from" links, or any does, if NULL */
     NGX_HTTP_REGISTRY_OP_BLOB_MOUNT,
+
+    /*
+     * digest: it was used now, which is kept unless it was used less than
+     * "limit" seconds ago; name is empty
+     */
+    NGX_HTTP_REGISTRY_OP_BLOB_TOUCH,
 
     /* out: fd, temp: a file to fetch a blob into, with a lock */
     NGX_HTTP_REGISTRY_OP_TEMP_CREATE,
@@ -93,6 +100,18 @@ typedef enum {
     /* name, tag */
     NGX_HTTP_REGISTRY_OP_TAG_DELETE,
 
+    /*
+     * name; out: temp: takes away what a repository has, or with "all" what
+     * is below it too, by a new name
+     */
+    NGX_HTTP_REGISTRY_OP_PURGE,
+
+    /*
+     * temp, limit: removes so many files of that; out: purged, and as the
+     * list the manifests, "NAME@DIGEST".  NGX_DECLINED: it was the rest.
+     */
+    NGX_HTTP_REGISTRY_OP_PURGE_REMOVE,
+
     /* [name], last, limit; out: list */
     NGX_HTTP_REGISTRY_OP_TAGS,
     NGX_HTTP_REGISTRY_OP_CATALOG,
@@ -128,6 +147,15 @@ typedef struct {
     /* where the next page begins: its "last"; empty if this is the end */
     char                         next[REGISTRY_NAME_MAX + 1];
 } ngx_http_registry_list_t;
+
+
+/* how many links were removed */
+
+typedef struct {
+    ngx_uint_t                   tags;
+    ngx_uint_t                   manifests;
+    ngx_uint_t                   blobs;
+} ngx_http_registry_purged_t;
 
 
 struct ngx_http_registry_op_s {
@@ -177,6 +205,7 @@ struct ngx_http_registry_op_s {
     ngx_uint_t                   nitems;
 
     ngx_http_registry_list_t     list;
+    ngx_http_registry_purged_t   purged;
 
     /*
      * BLOB_OPEN: with file_pool the file belongs to that pool and may come
@@ -189,7 +218,8 @@ struct ngx_http_registry_op_s {
     ngx_fd_t                     fd;        /* taken: NGX_INVALID_FILE */
 
     unsigned                     any:1;
-    unsigned                     linked:1;
+    unsigned                     all:1;
+    unsigned                     linked:1;   /* name is known to have it */
     unsigned                     exclusive:1;
     unsigned                     threaded:1; /* runs in a thread: may be slow */
 };
@@ -209,6 +239,12 @@ struct ngx_http_registry_driver_s {
      */
     ngx_msec_t                 (*expire)(ngx_http_registry_store_t *store);
 };
+
+
+/* for the log */
+
+#define ngx_http_registry_store_kind(store)                                   \
+    ((store)->evict ? "registry_cache" : "registry_store")
 
 
 struct ngx_http_registry_store_s {

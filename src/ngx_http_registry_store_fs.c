@@ -63,53 +63,68 @@ static ngx_int_t ngx_http_registry_fs_linked(ngx_http_registry_op_t *op,
     const char *name, const registry_digest_t *digest);
 
 
+/*
+ * A push writes a manifest and then the tags that point at it; a deletion
+ * looks for the tags and then takes the manifest away.  Where the two met, a
+ * tag would point at nothing, or lose its directory while it is written.  So
+ * pushes share the lock on their repository's manifests, and deletions have
+ * it to themselves.
+ */
+
 static const struct {
     ngx_http_registry_fs_pt  work;
     unsigned                 slow:1;    /* fsync, or a walk: in a thread */
+    int                      lock;      /* LOCK_SH, LOCK_EX, or 0 */
 } ngx_http_registry_fs_ops[NGX_HTTP_REGISTRY_OP_MAX] = {
 
     [NGX_HTTP_REGISTRY_OP_BLOB_OPEN] =
-        { ngx_http_registry_fs_blob_open, 0 },
+        { ngx_http_registry_fs_blob_open, 0, 0 },
     [NGX_HTTP_REGISTRY_OP_BLOB_DELETE] =
-        { ngx_http_registry_fs_blob_delete, 1 },
+        { ngx_http_registry_fs_blob_delete, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_BLOB_MOUNT] =
-        { ngx_http_registry_fs_blob_mount, 1 },
+        { ngx_http_registry_fs_blob_mount, 1, 0 },
+    [NGX_HTTP_REGISTRY_OP_BLOB_TOUCH] =
+        { ngx_http_registry_fs_blob_touch, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_TEMP_CREATE] =
-        { ngx_http_registry_fs_temp_create, 0 },
+        { ngx_http_registry_fs_temp_create, 0, 0 },
     [NGX_HTTP_REGISTRY_OP_TEMP_FOLLOW] =
-        { ngx_http_registry_fs_temp_follow, 0 },
+        { ngx_http_registry_fs_temp_follow, 0, 0 },
     [NGX_HTTP_REGISTRY_OP_TEMP_PUBLISH] =
-        { ngx_http_registry_fs_temp_publish, 1 },
+        { ngx_http_registry_fs_temp_publish, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_TEMP_DISCARD] =
-        { ngx_http_registry_fs_temp_discard, 1 },
+        { ngx_http_registry_fs_temp_discard, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE] =
-        { ngx_http_registry_fs_upload_create, 1 },
+        { ngx_http_registry_fs_upload_create, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_OPEN] =
-        { ngx_http_registry_fs_upload_open, 0 },
+        { ngx_http_registry_fs_upload_open, 0, 0 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_SAVE] =
-        { ngx_http_registry_fs_upload_save, 1 },
+        { ngx_http_registry_fs_upload_save, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_COMMIT] =
-        { ngx_http_registry_fs_upload_commit, 1 },
+        { ngx_http_registry_fs_upload_commit, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE] =
-        { ngx_http_registry_fs_upload_delete, 1 },
+        { ngx_http_registry_fs_upload_delete, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_MANIFEST_READ] =
-        { ngx_http_registry_fs_manifest_read, 0 },
+        { ngx_http_registry_fs_manifest_read, 0, 0 },
     [NGX_HTTP_REGISTRY_OP_MANIFEST_CHECK] =
-        { ngx_http_registry_fs_manifest_check, 1 },
+        { ngx_http_registry_fs_manifest_check, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE] =
-        { ngx_http_registry_fs_manifest_write, 1 },
+        { ngx_http_registry_fs_manifest_write, 1, LOCK_SH },
     [NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE] =
-        { ngx_http_registry_fs_manifest_delete, 1 },
+        { ngx_http_registry_fs_manifest_delete, 1, LOCK_EX },
     [NGX_HTTP_REGISTRY_OP_TAG_WRITE] =
-        { ngx_http_registry_fs_tags_write, 1 },
+        { ngx_http_registry_fs_tags_write, 1, LOCK_SH },
     [NGX_HTTP_REGISTRY_OP_TAG_DELETE] =
-        { ngx_http_registry_fs_tag_delete, 1 },
+        { ngx_http_registry_fs_tag_delete, 1, LOCK_EX },
+    [NGX_HTTP_REGISTRY_OP_PURGE] =
+        { ngx_http_registry_fs_purge, 1, 0 },
+    [NGX_HTTP_REGISTRY_OP_PURGE_REMOVE] =
+        { ngx_http_registry_fs_purge_remove, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_TAGS] =
-        { ngx_http_registry_fs_tags, 1 },
+        { ngx_http_registry_fs_tags, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_CATALOG] =
-        { ngx_http_registry_fs_catalog, 1 },
+        { ngx_http_registry_fs_catalog, 1, 0 },
     [NGX_HTTP_REGISTRY_OP_REFERRERS] =
-        { ngx_http_registry_fs_referrers, 1 },
+        { ngx_http_registry_fs_referrers, 1, 0 },
 };
 
 
@@ -136,8 +151,8 @@ ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
 
     if (statfs((char *) store->path.data, &fs) == -1) {
         ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
-                      "statfs() \"%V\" of registry_store \"%V\" failed",
-                      &store->path, &store->name);
+                      "statfs() \"%V\" of %s \"%V\" failed", &store->path,
+                      ngx_http_registry_store_kind(store), &store->name);
         return;
     }
 
@@ -163,6 +178,12 @@ ngx_http_registry_fs_start(ngx_http_registry_op_t *op)
         op->file_pool = NULL;
     }
 
+    /* a file that is kept open keeps its space when it is evicted */
+
+    if (op->store->evict) {
+        op->cache = NULL;
+    }
+
     op->task.work = ngx_http_registry_fs_work;
     op->threaded = (tp != NULL);
 
@@ -184,7 +205,25 @@ ngx_http_registry_fs_work(ngx_http_registry_task_t *task)
 {
     ngx_http_registry_op_t  *op = (ngx_http_registry_op_t *) task;
 
+    int        how;
+    ngx_fd_t   lock;
+
+    how = ngx_http_registry_fs_ops[op->kind].lock;
+    lock = NGX_INVALID_FILE;
+
+    if (how) {
+        op->status = ngx_http_registry_fs_lock_manifests(op, how, &lock);
+
+        if (op->status != NGX_OK) {
+            return;
+        }
+    }
+
     op->status = ngx_http_registry_fs_ops[op->kind].work(op);
+
+    if (lock != NGX_INVALID_FILE) {
+        (void) close(lock);
+    }
 }
 
 
@@ -211,16 +250,17 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
     ngx_file_info_t           fi;
     ngx_http_registry_path_t  path;
 
-    rc = ngx_http_registry_fs_linked(op, op->name, &op->digest);
+    if (!op->linked) {
+        rc = ngx_http_registry_fs_linked(op, op->name, &op->digest);
 
-    if (rc != NGX_OK && !(rc == NGX_DECLINED && op->any)) {
-        return rc;
+        if (rc != NGX_OK && !(rc == NGX_DECLINED && op->any)) {
+            return rc;
+        }
+
+        op->linked = (rc == NGX_OK);
     }
 
-    op->linked = (rc == NGX_OK);
-
-    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
 
     if (op->file_pool) {
         name.len = path.len;
@@ -269,13 +309,24 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
 static ngx_int_t
 ngx_http_registry_fs_blob_delete(ngx_http_registry_op_t *op)
 {
+    ngx_int_t                 rc, link;
     ngx_http_registry_path_t  path;
 
     ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LAYER,
                               op->name,
                               ngx_http_registry_fs_digest(&op->digest));
 
-    return ngx_http_registry_fs_unlink(op, path.data);
+    link = ngx_http_registry_fs_unlink(op, path.data);
+
+    if (link == NGX_ERROR || !op->all) {
+        return link;
+    }
+
+    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
+
+    rc = ngx_http_registry_fs_unlink(op, path.data);
+
+    return (rc == NGX_ERROR) ? rc : link;
 }
 
 
@@ -292,8 +343,7 @@ ngx_http_registry_fs_blob_mount(ngx_http_registry_op_t *op)
         }
     }
 
-    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
 
     rc = ngx_http_registry_fs_exists(op, path.data);
     if (rc != NGX_OK) {
@@ -410,8 +460,7 @@ ngx_http_registry_fs_manifest(ngx_http_registry_op_t *op,
     registry_digest_t         found;
     ngx_http_registry_path_t  path;
 
-    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(digest));
+    ngx_http_registry_fs_blob_path(op, &path, digest);
 
     if (stat(path.data, &fi) == -1) {
         if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_ENOTDIR) {
@@ -489,9 +538,7 @@ ngx_http_registry_fs_manifest_check(ngx_http_registry_op_t *op)
         }
 
         if (rc == NGX_OK) {
-            ngx_http_registry_fs_path(op, &path,
-                              NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&item->digest));
+            ngx_http_registry_fs_blob_path(op, &path, &item->digest);
 
             rc = ngx_http_registry_fs_exists(op, path.data);
         }
@@ -514,13 +561,21 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     ngx_uint_t                i;
     ngx_http_registry_path_t  path;
 
-    ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_BLOB,
-                              ngx_http_registry_fs_digest3(&op->digest));
+    ngx_http_registry_fs_blob_path(op, &path, &op->digest);
 
     rc = ngx_http_registry_fs_put(op, path.data, op->data, op->size);
 
     if (rc == NGX_OK) {
         rc = ngx_http_registry_fs_type_write(op);
+    }
+
+    /* Distribution's garbage collector fails on manifests without it */
+
+    if (rc == NGX_OK) {
+        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS "/",
+                                  op->name);
+
+        rc = ngx_http_registry_fs_mkdirs(op, path.data);
     }
 
     if (rc == NGX_OK) {
@@ -534,15 +589,6 @@ ngx_http_registry_fs_manifest_write(ngx_http_registry_op_t *op)
     if (rc == NGX_OK && op->subject.len) {
         rc = ngx_http_registry_fs_refer(op, &op->subject, &op->digest,
                                         op->descriptor);
-    }
-
-    /* Distribution's garbage collector fails on a repository without it */
-
-    if (rc == NGX_OK && op->ntags == 0) {
-        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_TAGS "/",
-                                  op->name);
-
-        rc = ngx_http_registry_fs_mkdirs(op, path.data);
     }
 
     for (i = 0; rc == NGX_OK && i < op->ntags; i++) {

@@ -44,6 +44,7 @@ typedef struct {
     ngx_queue_t                    waiters;     /* of token_t */
     ngx_http_registry_call_t      *call;
     ngx_http_registry_zone_t      *zone;
+    ngx_http_registry_counters_t  *counters;
     ngx_http_registry_token_key_t  key;
     ngx_str_t                      realm;       /* for the log */
     ngx_str_t                      form;        /* of a POST */
@@ -175,7 +176,7 @@ ngx_http_registry_challenge_find(ngx_http_registry_grant_t *grant,
     /* a challenge is the same for every scope */
 
     any = *grant;
-    ngx_str_null(&any.scope);
+    ngx_str_set(&any.scope, "");
 
     (void) ngx_http_registry_token_key(&key,
                                        NGX_HTTP_REGISTRY_TOKEN_CHALLENGE,
@@ -207,8 +208,8 @@ ngx_http_registry_challenge_keep(ngx_http_registry_grant_t *grant,
     ngx_http_registry_token_key_t   key;
 
     any = *grant;
-    ngx_str_null(&any.scope);
-    ngx_str_null(&none);
+    ngx_str_set(&any.scope, "");
+    ngx_str_set(&none, "");
 
     (void) ngx_http_registry_token_key(&key,
                                        NGX_HTTP_REGISTRY_TOKEN_CHALLENGE,
@@ -381,6 +382,7 @@ ngx_http_registry_token_fetch(ngx_http_registry_client_t *client,
 
     fetch->call = call;
     fetch->zone = grant->zone;
+    fetch->counters = grant->counters;
     fetch->key = *key;
     fetch->key.text.data = fetch->key.data;
     ngx_queue_init(&fetch->waiters);
@@ -692,6 +694,10 @@ ngx_http_registry_token_end(ngx_http_registry_token_fetch_t *fetch,
     ngx_http_registry_token_t  *t;
 
     ngx_queue_remove(&fetch->queue);
+
+    ngx_http_registry_count(fetch->counters,
+                            (rc == NGX_OK) ? NGX_HTTP_REGISTRY_COUNT_TOKENS
+                                       : NGX_HTTP_REGISTRY_COUNT_NO_TOKENS);
 
     while (!ngx_queue_empty(&fetch->waiters)) {
         q = ngx_queue_head(&fetch->waiters);

@@ -12,6 +12,7 @@
 
 
 #include "ngx_http_registry_client.h"
+#include "ngx_http_registry_count.h"
 #include "ngx_http_registry_zone.h"
 
 #include "registry_challenge.h"
@@ -65,6 +66,7 @@ typedef struct {
     ngx_http_registry_login_t    *login;
     uint32_t                      remote;
     ngx_str_t                     scope;        /* "repository:a/b:pull" */
+    ngx_http_registry_counters_t *counters;     /* only to get a token */
 } ngx_http_registry_grant_t;
 
 

@@ -319,8 +319,8 @@ ngx_http_registry_mounted(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
-    ngx_http_registry_count(ngx_http_registry_zone(ctx->request),
-                            NGX_HTTP_REGISTRY_COUNT_MOUNT_BLOB);
+    ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                            NGX_HTTP_REGISTRY_COUNT_MOUNTED);
 
     return ngx_http_registry_blob_created(ctx);
 }
@@ -656,10 +656,8 @@ ngx_http_registry_upload_committed(ngx_http_registry_ctx_t *ctx)
 
     ngx_http_registry_end_op(ctx);
 
-    if (single) {
-        ngx_http_registry_count(ngx_http_registry_zone(ctx->request),
-                                NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB);
-    }
+    ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                            NGX_HTTP_REGISTRY_COUNT_UPLOADED);
 
     return ngx_http_registry_blob_created(ctx);
 }

@@ -124,7 +124,6 @@ static ngx_int_t
 ngx_http_registry_verdict_take(ngx_http_registry_ctx_t *ctx,
     registry_http_response_t *response)
 {
-    size_t                 i;
     ngx_str_t              value;
     const registry_str_t  *field;
 
@@ -142,9 +141,18 @@ ngx_http_registry_verdict_take(ngx_http_registry_ctx_t *ctx,
         ctx->retry_after.len = value.len;
     }
 
-    if (response->status != NGX_HTTP_UNAUTHORIZED) {
-        return NGX_OK;
-    }
+    return (response->status == NGX_HTTP_UNAUTHORIZED)
+           ? ngx_http_registry_challenge(ctx, response) : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
+    registry_http_response_t *response)
+{
+    size_t                 i;
+    ngx_str_t              value;
+    const registry_str_t  *field;
 
     i = 0;
 
@@ -257,7 +265,7 @@ ngx_http_registry_verdict_keep(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_verdict_key_t   key;
 
     zone = ctx->remote->zone;
-    ngx_str_null(&none);
+    ngx_str_set(&none, "");
 
     ngx_http_registry_verdict_key(ctx, &key);
 

@@ -5,7 +5,9 @@
  */
 
 
+#include "ngx_http_registry_count.h"
 #include "ngx_http_registry_flight.h"
+#include "ngx_http_registry_health.h"
 #include "ngx_http_registry_wake.h"
 #include "ngx_http_registry_zone.h"
 
@@ -17,8 +19,6 @@
 
 static ngx_int_t ngx_http_registry_zone_create(
     ngx_http_registry_zone_t *zone, size_t size);
-static void *ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone,
-    size_t size, ngx_http_registry_entry_t *keep);
 static ngx_int_t ngx_http_registry_zone_body(ngx_http_registry_zone_t *zone,
     ngx_http_registry_entry_t *entry, ngx_str_t *body);
 static void ngx_http_registry_zone_insert(ngx_rbtree_node_t *temp,
@@ -31,7 +31,9 @@ static const ngx_http_registry_zone_part_t *const
     ngx_http_registry_zone_parts[NGX_HTTP_REGISTRY_ZONE_PARTS] =
 {
     [NGX_HTTP_REGISTRY_ZONE_WAKE] = &ngx_http_registry_wake_part,
-    [NGX_HTTP_REGISTRY_ZONE_FLIGHT] = &ngx_http_registry_flight_part
+    [NGX_HTTP_REGISTRY_ZONE_FLIGHT] = &ngx_http_registry_flight_part,
+    [NGX_HTTP_REGISTRY_ZONE_COUNT] = &ngx_http_registry_count_part,
+    [NGX_HTTP_REGISTRY_ZONE_HEALTH] = &ngx_http_registry_health_part
 };
 
 
@@ -194,6 +196,7 @@ ngx_http_registry_zone_put(ngx_http_registry_zone_t *zone, ngx_str_t *key,
 
     ngx_rbtree_insert(&zone->sh->rbtree, &entry->node);
     ngx_queue_insert_head(&zone->sh->queue, &entry->queue);
+    zone->sh->entries++;
 
     if (ngx_http_registry_zone_body(zone, entry, body) != NGX_OK) {
         ngx_http_registry_zone_delete(zone, entry);
@@ -254,6 +257,7 @@ ngx_http_registry_zone_delete(ngx_http_registry_zone_t *zone,
 
     ngx_rbtree_delete(&zone->sh->rbtree, &entry->node);
     ngx_queue_remove(&entry->queue);
+    zone->sh->entries--;
     ngx_slab_free_locked(zone->shpool, entry);
 }
 
@@ -275,7 +279,34 @@ ngx_http_registry_zone_copy(ngx_http_registry_entry_t *entry, u_char *to)
 }
 
 
-static void *
+void
+ngx_http_registry_zone_changed(ngx_http_registry_zone_t *zone, uint32_t hash)
+{
+    hash %= NGX_HTTP_REGISTRY_ZONE_STRIPES;
+
+    zone->sh->generation[hash]++;
+    zone->sh->changed[hash] = ngx_time();
+}
+
+
+void *
+ngx_http_registry_zone_reserve(ngx_http_registry_zone_t *zone, size_t size)
+{
+    void  *p;
+
+    do {
+        p = ngx_http_registry_zone_alloc(zone, size, NULL);
+    } while (p == NULL && !ngx_queue_empty(&zone->sh->queue));
+
+    if (p) {
+        ngx_memzero(p, size);
+    }
+
+    return p;
+}
+
+
+void *
 ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone, size_t size,
     ngx_http_registry_entry_t *keep)
 {
@@ -302,7 +333,7 @@ ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone, size_t size,
         }
 
         ngx_http_registry_zone_delete(zone, entry);
-        ngx_http_registry_count(zone, NGX_HTTP_REGISTRY_COUNT_EVICTED);
+        zone->sh->evicted++;
     }
 }
 

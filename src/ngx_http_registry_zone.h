@@ -1,8 +1,8 @@
 
 /*
  * The module's shared memory: an index of entries by key with an LRU over
- * them, the counters, and what guards a late fill against a newer write.
- * It knows nothing of what the entries mean.
+ * them, and what guards a late fill against a newer write.  It knows nothing
+ * of what the entries mean.
  */
 
 
@@ -14,32 +14,9 @@
 #include <ngx_core.h>
 
 
-/* operations, and how an answer was found; the order is that of the names */
-
-typedef enum {
-    NGX_HTTP_REGISTRY_COUNT_OTHER = 0,
-    NGX_HTTP_REGISTRY_COUNT_PULL_MANIFEST,
-    NGX_HTTP_REGISTRY_COUNT_PUSH_MANIFEST,
-    NGX_HTTP_REGISTRY_COUNT_PULL_BLOB,
-    NGX_HTTP_REGISTRY_COUNT_PUSH_BLOB,
-    NGX_HTTP_REGISTRY_COUNT_MOUNT_BLOB,
-    NGX_HTTP_REGISTRY_COUNT_DELETE,
-    NGX_HTTP_REGISTRY_COUNT_LIST,
-    NGX_HTTP_REGISTRY_COUNT_FAILED,         /* answered 4xx or 5xx */
-    NGX_HTTP_REGISTRY_COUNT_HIT,
-    NGX_HTTP_REGISTRY_COUNT_MISS,
-    NGX_HTTP_REGISTRY_COUNT_REVALIDATED,
-    NGX_HTTP_REGISTRY_COUNT_STALE,
-    NGX_HTTP_REGISTRY_COUNT_JOIN,
-    NGX_HTTP_REGISTRY_COUNT_BYPASS,
-    NGX_HTTP_REGISTRY_COUNT_EVICTED,
-    NGX_HTTP_REGISTRY_COUNT_MAX
-} ngx_http_registry_count_e;
-
-
 /* the layout of what is shared; a change wants a new version */
 
-#define NGX_HTTP_REGISTRY_ZONE_VERSION  2
+#define NGX_HTTP_REGISTRY_ZONE_VERSION  3
 #define NGX_HTTP_REGISTRY_ZONE_STRIPES  256
 #define NGX_HTTP_REGISTRY_ZONE_MIN      (32 * ngx_pagesize)
 
@@ -70,6 +47,8 @@ typedef struct {
 typedef enum {
     NGX_HTTP_REGISTRY_ZONE_WAKE = 0,
     NGX_HTTP_REGISTRY_ZONE_FLIGHT,
+    NGX_HTTP_REGISTRY_ZONE_COUNT,
+    NGX_HTTP_REGISTRY_ZONE_HEALTH,
     NGX_HTTP_REGISTRY_ZONE_PARTS
 } ngx_http_registry_zone_part_e;
 
@@ -80,13 +59,19 @@ typedef struct {
     ngx_rbtree_node_t            sentinel;
     ngx_queue_t                  queue;     /* the least recently used last */
     ngx_uint_t                   generation[NGX_HTTP_REGISTRY_ZONE_STRIPES];
-    ngx_atomic_t                 count[NGX_HTTP_REGISTRY_COUNT_MAX];
+    time_t                       changed[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    uint32_t                     purges[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    uint32_t                     epoch[NGX_HTTP_REGISTRY_ZONE_STRIPES];
+    ngx_uint_t                   entries;
+    ngx_uint_t                   evicted;   /* since the start */
     void                        *part[NGX_HTTP_REGISTRY_ZONE_PARTS];
 } ngx_http_registry_shared_t;
 
 
-typedef struct ngx_http_registry_wake_s  ngx_http_registry_wake_t;
-typedef struct ngx_http_registry_zone_s  ngx_http_registry_zone_t;
+typedef struct ngx_http_registry_wake_s        ngx_http_registry_wake_t;
+typedef struct ngx_http_registry_zone_s        ngx_http_registry_zone_t;
+typedef struct ngx_http_registry_process_s     ngx_http_registry_process_t;
+typedef struct ngx_http_registry_count_name_s  ngx_http_registry_count_name_t;
 
 
 struct ngx_http_registry_zone_s {
@@ -94,6 +79,10 @@ struct ngx_http_registry_zone_s {
     ngx_slab_pool_t             *shpool;
     ngx_pool_t                  *pool;      /* of the cycle */
     ngx_http_registry_wake_t    *wake;      /* wake.c's own */
+
+    /* count.c's own */
+    ngx_http_registry_count_name_t  *names;
+    ngx_http_registry_process_t     *process;
 };
 
 
@@ -119,10 +108,6 @@ ngx_int_t ngx_http_registry_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 #define ngx_http_registry_zone_unlock(zone)                                   \
     ngx_shmtx_unlock(&(zone)->shpool->mutex)
 
-#define ngx_http_registry_count(zone, what)                                   \
-    (void) ngx_atomic_fetch_add(&(zone)->sh->count[what], 1)
-
-
 /* all that follow are called with the lock held */
 
 /* NULL if there is none */
@@ -136,6 +121,14 @@ void ngx_http_registry_zone_touch(ngx_http_registry_zone_t *zone,
     ngx_http_registry_entry_t *entry);
 
 /*
+ * Memory for others, of at most a page; made free by evicting entries, but not
+ * "keep".  NULL if there is none even so.
+ */
+
+void *ngx_http_registry_zone_alloc(ngx_http_registry_zone_t *zone,
+    size_t size, ngx_http_registry_entry_t *keep);
+
+/*
  * Puts an entry in the place of the one with the same key, making room for
  * it by evicting others.  NULL if there is no room even so.
  */
@@ -146,6 +139,14 @@ ngx_http_registry_entry_t *ngx_http_registry_zone_put(
 
 void ngx_http_registry_zone_delete(ngx_http_registry_zone_t *zone,
     ngx_http_registry_entry_t *entry);
+
+/*
+ * Zeroed memory that is never freed, at the expense of as many entries as it
+ * takes; NULL if the zone is too small for it.
+ */
+
+void *ngx_http_registry_zone_reserve(ngx_http_registry_zone_t *zone,
+    size_t size);
 
 /* the body, copied to "to", which has room for entry->size bytes */
 
@@ -162,8 +163,23 @@ void ngx_http_registry_zone_copy(ngx_http_registry_entry_t *entry,
 #define ngx_http_registry_zone_generation(zone, hash)                         \
     ((zone)->sh->generation[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
 
-#define ngx_http_registry_zone_changed(zone, hash)                            \
-    (zone)->sh->generation[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES]++
+void ngx_http_registry_zone_changed(ngx_http_registry_zone_t *zone,
+    uint32_t hash);
+
+/* when that was last called, in seconds; 0: never */
+
+#define ngx_http_registry_zone_when(zone, hash)                               \
+    ((zone)->sh->changed[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
+
+/* two more numbers to move on, which may be read without the lock */
+
+#define ngx_http_registry_zone_purges(zone, hash)                             \
+    ((zone)->sh->purges[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
+
+/* this one is a part of keys: what was put in before is not found any more */
+
+#define ngx_http_registry_zone_epoch(zone, hash)                              \
+    ((zone)->sh->epoch[(hash) % NGX_HTTP_REGISTRY_ZONE_STRIPES])
 
 
 #endif /* NGX_HTTP_REGISTRY_ZONE_H */

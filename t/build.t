@@ -30,7 +30,7 @@ my ($tree) = grep { -f "$_/auto/options" }
 	glob("$root/build/packaged/* $root/build*/source/*");
 
 plan(skip_all => 'nothing built by ./dev build') unless $tree;
-plan(tests => 19);
+plan(tests => 21);
 
 system("cp -R '$tree' '$dir/nginx' && rm -rf '$dir/nginx/objs'") == 0
 	or die "can't copy $tree\n";
@@ -75,10 +75,12 @@ refused('static', qr/only be built as a dynamic module.*--add-dynamic-module/s,
 
 # headers that do not compile are as good as none
 
-for (['jansson.h', 'libjansson-dev'], ['openssl/evp.h', 'libssl-dev']) {
+for (['jansson.h', 'libjansson-dev'], ['openssl/evp.h', 'libssl-dev'],
+	['libmemcached/memcached.h', 'libmemcached-dev'])
+{
 	my ($header, $package) = @$_;
 
-	make_path("$dir/$package/openssl");
+	make_path("$dir/$package/$header" =~ s!/[^/]+$!!r);
 	open(my $fh, '>', "$dir/$package/$header") or die "can't write: $!\n";
 	print $fh "#error not here\n";
 	close $fh;

@@ -24,7 +24,7 @@ use Time::HiRes qw/ sleep time /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(94);
+my $t = Test::Nginx->new()->has(qw/http/)->plan(98);
 
 $t->write_file_expand('nginx.conf', <<'EOF' =~ s/CALL_MODULE/call_module($t)/er);
 
@@ -33,6 +33,7 @@ CALL_MODULE
 
 daemon off;
 worker_processes 1;
+worker_shutdown_timeout 5s;
 
 events {
 }
@@ -392,6 +393,18 @@ $s->clear();
 ok(wait_for(sub { my %now = map { $_ => 1 } workers();
 	!grep { $now{$_} } @workers }), 'then the worker exits');
 
+# but not for longer than worker_shutdown_timeout
+
+@workers = workers();
+$s->rule({ stall => 500, method => 'GET' });
+$c = send_request(GET => '/patient/1000?long');
+$in = response_head($c);
+$t->reload();
+ok(wait_for(sub { my %now = map { $_ => 1 } workers();
+	%now && !grep { $now{$_} } @workers }), 'worker_shutdown_timeout');
+ok(!response($c, in => $in)->complete(), 'the call has ended');
+$s->clear();
+
 # what is logged: an error of each kind once a minute
 
 $t->stop();
@@ -404,6 +417,8 @@ is(scalar(grep { /connect\(\)/ } split(/\n/, $log)), 0, 'not by nginx');
 like($log, qr!\[error\].*registry: timed out, while waiting for the answer.*remote: "one", request: "GET http://127.0.0.1:$port/3", server: "127.0.0.1:$port"!,
 	'what is logged');
 unlike($log, qr/a=b/, 'no query is logged');
+
+undef $t;
 
 ###############################################################################
 

@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(112);
+	->plan(152);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -92,10 +92,74 @@ refused($t, 'store without a block', <<'EOF', qr/has no opening "\{"/);
 registry_store local;                                   # here
 EOF
 
-refused($t, 'unknown parameter', <<'EOF', qr/unknown parameter "max_size" of/);
+refused($t, 'unknown parameter', <<'EOF', qr/parameter "size" of a registry_store/);
 registry_store local {
     path %%TESTDIR%%/a;
-    max_size 1g;                                        # here
+    size 1g;                                            # here
+}
+EOF
+
+for (qw/ max_size=1g min_free=1g inactive=1d /) {
+	my ($name, $value) = split(/=/);
+
+	refused($t, "$name of a store", <<"EOF",
+registry_store local {
+    path %%TESTDIR%%/a;
+    $name $value;                                       # here
+}
+EOF
+		qr/a registry_store has no "$name", a registry_cache has/);
+
+	refused($t, "$name twice", <<"EOF", qr/"$name" is duplicate/);
+registry_cache edge {
+    path %%TESTDIR%%/a;
+    $name $value;
+    $name $value;                                       # here
+}
+EOF
+}
+
+refused($t, 'parameter of a store', <<'EOF', qr/registry_cache has no "upload_/);
+registry_cache edge {
+    path %%TESTDIR%%/a;
+    upload_expires 1d;                                  # here
+}
+EOF
+
+refused($t, 'unknown parameter of a cache', <<'EOF', qr/"size" of a registry_cache/);
+registry_cache edge {
+    path %%TESTDIR%%/a;
+    size 1g;                                            # here
+}
+EOF
+
+refused($t, 'cache without a path', <<'EOF', qr/registry_cache "edge" has no "path"/);
+registry_cache edge {
+    max_size 1g;
+}                                                       # here
+EOF
+
+refused($t, 'cache named off', <<'EOF', qr/cannot be named "off"/);
+registry_cache off { path %%TESTDIR%%/a; }              # here
+EOF
+
+refused($t, 'store and cache of one name', <<'EOF', qr/duplicate registry_cache "one"/);
+registry_store one { path %%TESTDIR%%/a; }
+registry_cache one { path %%TESTDIR%%/b; }              # here
+EOF
+
+refused($t, 'store and cache of one path', <<'EOF',
+registry_cache two { path %%TESTDIR%%/a;  max_size 1g; }
+registry_store one { path %%TESTDIR%%/a; }              # here
+EOF
+	qr/registry_store "one" has the path of registry_cache "two"/);
+
+refused($t, 'a cache as a registry', <<'EOF', qr/"edge" is a registry_cache, not/);
+registry_cache edge { path %%TESTDIR%%/a;  max_size 1g; }
+server {
+    location /v2/ {
+        registry edge;                                  # here
+    }
 }
 EOF
 
@@ -122,6 +186,16 @@ for my $bad (qw/ x -1 1x 1.5 99999999999999999999 /, '""') {
 	for my $name (qw/ tag_valid upload_expires /) {
 		refused($t, "$name $bad", <<"EOF",
 registry_store local {
+    path %%TESTDIR%%/a;
+    $name $bad;                                         # here
+}
+EOF
+			qr/"$name" invalid value|"$name" is/);
+	}
+
+	for my $name (qw/ max_size min_free inactive /) {
+		refused($t, "$name $bad", <<"EOF",
+registry_cache edge {
     path %%TESTDIR%%/a;
     $name $bad;                                         # here
 }
@@ -283,6 +357,49 @@ EOF
 like(conf($t, 'registry_namespace $none;'), qr/\[emerg\] unknown "none" variable/,
 	'refused: namespace of no variable');
 
+refused($t, 'status of no format', <<'EOF', qr/wants "json" or "prometheus"/);
+server {
+    location = /status {
+        registry_status xml;                            # here
+    }
+}
+EOF
+
+refused($t, 'status twice', <<'EOF', qr/"registry_status" directive is duplicate/);
+server {
+    location = /status {
+        registry_status;
+        registry_status prometheus;                     # here
+    }
+}
+EOF
+
+refused($t, 'status of a server', <<'EOF', qr/"registry_status" directive is not a/);
+server {
+    registry_status;                                    # here
+}
+EOF
+
+refused($t, 'registry, then status', <<"EOF", qr/conflicts with another handler/);
+$store
+server {
+    location /v2/ {
+        registry local;
+        registry_status;                                # here
+    }
+}
+EOF
+
+refused($t, 'status, then registry', <<"EOF", qr/conflicts with another handler/);
+$store
+server {
+    location /v2/ {
+        registry_status;
+        registry local;                                 # here
+    }
+}
+EOF
+
 # something else that answers in the location, before or after
 
 for my $other ('proxy_pass http://127.0.0.1:8081;', 'empty_gif;') {
@@ -313,6 +430,8 @@ EOF
 
 accepted($t, 'nothing', '');
 accepted($t, 'a store that nobody uses', $store);
+accepted($t, 'status of nothing', 'server { location = /status {'
+	. ' registry_status; } }');
 accepted($t, 'a store that comes later', "$server\n$store");
 accepted($t, 'zone of the least size', "registry_zone 128k;\n$store\n$server");
 accepted($t, 'all of a store', <<"EOF");
@@ -325,6 +444,25 @@ registry_store local {
 $server
 EOF
 accepted($t, 'a relative path', "registry_store local { path registry; }\n$server");
+accepted($t, 'everything of a cache', <<"EOF");
+$store
+registry_cache edge {
+    path       %%TESTDIR%%/edge;
+    max_size   200g;
+    min_free   10g;
+    inactive   30d;
+    tag_valid  5s;
+    threads    default;
+}
+$server
+EOF
+accepted($t, 'nothing but caches', <<'EOF');
+registry_cache one { path %%TESTDIR%%/a;  max_size 0;  min_free 0;  inactive 1s; }
+registry_cache two { path %%TESTDIR%%/b;  min_free 1; }
+EOF
+like(conf($t, 'registry_cache edge { path %%TESTDIR%%/a; }'),
+	qr/\[warn\] .*registry_cache "edge" has no limit: .* in \S+nginx.conf:\d+\n/,
+	'a cache without a limit');
 accepted($t, 'a store off', <<"EOF");
 $store
 server {

@@ -77,7 +77,9 @@ srand($seed);
 my @pids = map { my $n = $_; spawn(sub { pusher($n) }) } 1 .. $pushers;
 my %killed = (worker => 0, everything => 0);
 
-for (1 .. $kills) {
+# a slow machine gets more of them, until enough was pushed to look at
+
+for (my $n = 0; $n < $kills || !enough() && $n < 10 * $kills; $n++) {
 	sleep(0.05 + rand(0.5));
 
 	my $what = rand() < 0.6 ? 'worker' : 'everything';
@@ -218,6 +220,7 @@ sub left {
 			blobs/sha256/[0-9a-f]{2}/[0-9a-f]{64}/data
 			|repositories/load/[ab]/(?:
 				_layers/$digest/link
+				|_manifests/lock
 				|_manifests/revisions/$digest/(?:link|media_type)
 				|_manifests/tags/[^/]+/current/link
 				|_manifests/tags/[^/]+/index/$digest/link))$!x)
@@ -259,6 +262,13 @@ sub spawn {
 }
 
 ###############################################################################
+
+sub enough {
+	my $journal = join('', map { slurp($_) } glob("$dir/journal.*"));
+
+	return (() = $journal =~ /^tag /mg) > $kills
+		&& $journal =~ /^continued/m;
+}
 
 # A pusher keeps a journal of what was answered 201, and of its first words:
 # "wrong", an answer there should never be; "continued", an upload that went on

@@ -56,7 +56,7 @@ http {
 
 EOF
 
-$t->run()->plan(40);
+$t->run()->plan(41);
 
 ###############################################################################
 
@@ -130,7 +130,7 @@ my $image = to_json({ schemaVersion => 2, mediaType => $MANIFEST,
 	config => { mediaType => $CONFIG, digest => $empty, size => 0 },
 	layers => [ { mediaType => $LAYER, digest => $blob, size => 11 } ] });
 my $digest = sha256($image);
-my %before = %{files()};
+my %before = (%{files()}, 'repositories/a/b/_manifests/lock' => '');
 
 push_manifest('a/b', $digest, $image);
 
@@ -255,7 +255,7 @@ SKIP: {
 	my $other = eval { tempdir('nginx-test-XXXXXXXXXX', DIR => '/dev/shm',
 		CLEANUP => 1) };
 
-	skip 'no other file system at /dev/shm', 4
+	skip 'no other file system at /dev/shm', 5
 		unless $other && (stat $other)[0] != (stat $dir)[0];
 
 	rename "$root/blobs", "$root/blobs.old" or die;
@@ -271,6 +271,7 @@ SKIP: {
 		'another disk, files');
 	is_deeply([ grep { m!_tmp|_uploads|/\.! } keys %{files()} ], [],
 		'another disk, nothing temporary');
+	ok(-d "$root/blobs/_tmp", 'another disk, where it is copied to');
 }
 
 ###############################################################################

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # What a pull costs in system calls: a manifest in memory none but those of the
-# connection, a blob one sendfile, and no open if nginx keeps the file open.
+# connection; a blob one sendfile, and that alone if the memory has its link and
+# nginx keeps the file open.
 
 ###############################################################################
 
@@ -23,7 +24,7 @@ use Strace;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(21);
+my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(28);
 my $root = $t->testdir() . '/registry/docker/registry/v2';
 
 $t->write_file_expand('nginx.conf', <<'EOC')->run();
@@ -63,6 +64,12 @@ http {
             open_file_cache max=100;
         }
 
+        location /v2/direct/ {
+            registry warm;
+            registry_push on;
+            directio 4k;
+        }
+
         location /v2/checked/ {
             registry same;
             registry_push on;
@@ -87,7 +94,7 @@ my $image = Images::image([ Images::blob('x' x 1_000_000) ]);
 my $layer = $image->{blobs}[1];
 my $data = $layer->{digest} =~ s!^(\w+):(..)(.*)!$root/blobs/$1/$2/$2$3/data!r;
 
-for my $name (qw/ warm open checked /) {
+for my $name (qw/ warm open direct checked /) {
 	is($registry->push_image("$name/a", 'tag', $image), undef,
 		"push to $name");
 }
@@ -138,9 +145,37 @@ http_get("/v2/$uri") for 1 .. 2;
 @calls = traced('GET', $uri, 'open blob');
 
 is(sent(@calls), length $layer->{content}, 'open blob: all of it by sendfile');
-is(join(' ', grep { /^(?:open|.*stat)/ } map { $_->{name} } @calls), '',
-	'open blob: no open, no stat');
+is(join(' ', grep { !$connection{$_} && $_ ne 'sendfile' }
+	map { $_->{name} } @calls), '',
+	"open blob: sendfile and the connection's calls alone");
 is(copied(@calls), '', 'open blob: not read');
+
+# past the page cache
+
+@calls = traced('GET', "direct/a/blobs/$layer->{digest}", 'directio');
+
+my $direct = 0;
+$direct += $_->{result} for grep { $_->{name} =~ /^pread/
+	&& $_->{arguments} =~ /<\Q$data\E>/ } @calls;
+
+is(scalar(grep { $_->{name} eq 'fcntl'
+	&& $_->{arguments} =~ /<\Q$data\E>, F_SETFL, .*O_DIRECT/ } @calls) > 0, 1,
+	'directio: switched on');
+is($direct, length $layer->{content}, 'directio: all of it by reading');
+is(sent(@calls), 0, 'directio: nothing by sendfile');
+
+# and where nothing is remembered the link is looked at
+
+$uri = "checked/a/blobs/$layer->{digest}";
+
+http_get("/v2/$uri");
+
+@calls = traced('GET', $uri, 'blob looked up');
+
+is(join(' ', map { m!/v2/(.*?)"! } grep { /_layers/ }
+	map { $_->{arguments} } @calls),
+	"repositories/checked/a/_layers/" . $layer->{digest} =~ s!:!/!r
+	. '/link', 'blob looked up: one link');
 
 undef $t;
 

@@ -60,7 +60,7 @@ http {
 
 EOF
 
-$t->plan(28);
+$t->plan(29);
 
 ###############################################################################
 
@@ -100,6 +100,8 @@ put("$week/_tmp/.new", 1 / 48);
 put("$week/_tmp/.tree/_uploads/${id}1/data", 1);
 utime(time - $day, time - $day, "$week/_tmp/.tree") or die;
 
+put("$dir/soon/docker/registry/v2/blobs/_tmp/.old", 1 / 12);
+
 # what is no upload
 
 put("$week/a/_manifests/tags/x/current/link", 100);
@@ -126,6 +128,7 @@ is_deeply([ glob("$week/r*/_uploads/*") ], [], 'all of many');
 ok(gone("$week/_tmp/.old"), 'old temporary file');
 ok(gone("$week/_tmp/.tree"), 'old temporary directory');
 ok(-e "$week/_tmp/.new", 'new temporary file');
+ok(gone("$dir/soon/docker/registry/v2/blobs/_tmp/.old"), 'old copy of a blob');
 
 is_deeply([ names("$week/a/_manifests"), names("$week/a/_layers"),
 	names("$week/a/_referrers"), names("$dir/week/docker/registry/v2/blobs"),

@@ -164,6 +164,49 @@ registry_digest_equal(const registry_digest_t *a, const registry_digest_t *b)
 }
 
 
+size_t
+registry_digest_bytes(const registry_digest_t *digest, unsigned char *bytes)
+{
+    size_t          len;
+    registry_str_t  hex;
+
+    hex.data = registry_digest_hex(digest);
+    hex.len = registry_digest_hex_len(digest);
+
+    len = registry_hash_len(digest->algorithm);
+
+    (void) registry_hex_read(hex, bytes, len);
+
+    return len;
+}
+
+
+void
+registry_digest_set(registry_digest_t *digest, registry_algorithm_e algorithm,
+    const unsigned char *bytes)
+{
+    char  *p;
+
+    p = &digest->text[0];
+    memcpy(p, registry_algorithm_name(algorithm), REGISTRY_ALGORITHM_LEN);
+    p += REGISTRY_ALGORITHM_LEN;
+    *p++ = ':';
+
+    p = registry_hex_write(p, bytes, registry_hash_len(algorithm));
+    *p = '\0';
+
+    digest->algorithm = algorithm;
+    digest->len = (size_t) (p - digest->text);
+}
+
+
+size_t
+registry_hash_len(registry_algorithm_e algorithm)
+{
+    return registry_algorithms[algorithm].hex_len / 2;
+}
+
+
 void
 registry_hash_init(registry_hash_t *hash, registry_algorithm_e algorithm)
 {
@@ -196,9 +239,7 @@ registry_hash_update(registry_hash_t *hash, const void *data, size_t len)
 void
 registry_hash_final(registry_hash_t *hash, registry_digest_t *digest)
 {
-    char                        *p;
-    unsigned char                md[SHA512_DIGEST_LENGTH];
-    const registry_algorithm_t  *algorithm;
+    unsigned char  md[REGISTRY_HASH_MAX];
 
     if (hash->algorithm == REGISTRY_SHA256) {
         SHA256_Final(md, &hash->u.sha256);
@@ -207,18 +248,7 @@ registry_hash_final(registry_hash_t *hash, registry_digest_t *digest)
         SHA512_Final(md, &hash->u.sha512);
     }
 
-    algorithm = &registry_algorithms[hash->algorithm];
-
-    p = &digest->text[0];
-    memcpy(p, algorithm->name.data, REGISTRY_ALGORITHM_LEN);
-    p += REGISTRY_ALGORITHM_LEN;
-    *p++ = ':';
-
-    p = registry_hex_write(p, md, algorithm->hex_len / 2);
-    *p = '\0';
-
-    digest->algorithm = hash->algorithm;
-    digest->len = (size_t) (p - digest->text);
+    registry_digest_set(digest, hash->algorithm, md);
 }
 
 
@@ -435,18 +465,23 @@ registry_hash_get_words(registry_hash_t *hash, const unsigned char *data)
 }
 
 
+/* all of them, with no jump that depends on a digit: none can be predicted */
+
 static int
 registry_hex_valid(const char *p, size_t len)
 {
+    char    c;
+    int     valid;
     size_t  i;
 
+    valid = 1;
+
     for (i = 0; i < len; i++) {
-        if (registry_hex_digit(p[i]) == -1) {
-            return 0;
-        }
+        c = p[i];
+        valid &= (c >= '0' && c <= '9') | (c >= 'a' && c <= 'f');
     }
 
-    return 1;
+    return valid;
 }
 
 

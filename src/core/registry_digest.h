@@ -63,6 +63,23 @@ int registry_digest_equal(const registry_digest_t *a,
     const registry_digest_t *b);
 
 
+/* the hash itself, in bytes */
+
+#define REGISTRY_HASH_MAX        64
+
+/* 32 or 64 */
+
+size_t registry_hash_len(registry_algorithm_e algorithm);
+
+/* returns how many were written */
+
+size_t registry_digest_bytes(const registry_digest_t *digest,
+    unsigned char *bytes);
+
+void registry_digest_set(registry_digest_t *digest,
+    registry_algorithm_e algorithm, const unsigned char *bytes);
+
+
 typedef struct {
     registry_algorithm_e  algorithm;
     uint64_t              length;       /* bytes hashed so far */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "registry_error.h"
+#include "registry_utf8.h"
 
 
 typedef struct {
@@ -80,7 +81,6 @@ static const char  registry_error_tail[] = "]}";
 
 static char *registry_error_put(char *p, const char *text);
 static char *registry_error_quote(char *p, registry_str_t s);
-static size_t registry_error_utf8(const unsigned char *p, size_t len);
 
 
 const char *
@@ -225,14 +225,14 @@ registry_error_quote(char *p, registry_str_t s)
             *p++ = hex[*in & 0xf];
 
         } else {
-            n = registry_error_utf8(in, s.len);
+            n = registry_utf8_length(in, s.len);
 
             if (n) {
                 memcpy(p, in, n);
                 p += n;
 
             } else {
-                p = registry_error_put(p, "\xef\xbf\xbd");      /* U+FFFD */
+                p = registry_error_put(p, REGISTRY_UTF8_REPLACEMENT);
                 n = 1;
             }
         }
@@ -244,65 +244,4 @@ registry_error_quote(char *p, registry_str_t s)
     *p++ = '"';
 
     return p;
-}
-
-
-/* the length of the character that begins there, 0 if none does: RFC 3629 */
-
-static size_t
-registry_error_utf8(const unsigned char *p, size_t len)
-{
-    size_t         i, n;
-    unsigned char  low, high;
-
-    low = 0x80;
-    high = 0xbf;
-
-    if (p[0] < 0x80) {
-        return 1;
-    }
-
-    if (p[0] < 0xc2 || p[0] > 0xf4) {
-        return 0;
-    }
-
-    n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-
-    if (len < n) {
-        return 0;
-    }
-
-    /* overlong forms, surrogates, and what is above U+10FFFF */
-
-    switch (p[0]) {
-
-    case 0xe0:
-        low = 0xa0;
-        break;
-
-    case 0xed:
-        high = 0x9f;
-        break;
-
-    case 0xf0:
-        low = 0x90;
-        break;
-
-    case 0xf4:
-        high = 0x8f;
-        break;
-    }
-
-    if (p[1] < low || p[1] > high) {
-        return 0;
-    }
-
-    for (i = 2; i < n; i++) {
-
-        if (p[i] < 0x80 || p[i] > 0xbf) {
-            return 0;
-        }
-    }
-
-    return n;
 }

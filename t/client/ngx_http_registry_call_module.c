@@ -130,6 +130,10 @@ static ngx_http_registry_call_param_t  ngx_http_registry_call_params[] = {
       ngx_http_registry_call_offset(read_timeout),
       ngx_http_registry_call_msec },
 
+    { ngx_string("resolver_timeout"),
+      ngx_http_registry_call_offset(resolver_timeout),
+      ngx_http_registry_call_msec },
+
     { ngx_string("keepalive"),
       ngx_http_registry_call_offset(keepalive),
       ngx_http_registry_call_number },
@@ -1009,12 +1013,9 @@ static char *
 ngx_http_registry_call_file(ngx_conf_t *cf, ngx_http_registry_client_t *client,
     void *field, ngx_str_t *value)
 {
-    ngx_str_t  *file = field;
+    *(ngx_str_t *) field = *value;
 
-    *file = *value;
-
-    return (ngx_conf_full_name(cf->cycle, file, 1) == NGX_OK)
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
+    return NGX_CONF_OK;
 }
 
 

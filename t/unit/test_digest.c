@@ -142,6 +142,32 @@ check_hashes(void)
 /* stores the state after every number of bytes, goes on from there */
 
 static void
+check_bytes(registry_algorithm_e algorithm, size_t expected)
+{
+    size_t             len;
+    unsigned char      bytes[REGISTRY_HASH_MAX + 1];
+    registry_digest_t  digest, copy;
+
+    memset(bytes, 0xee, sizeof(bytes));
+    memset(&copy, 0, sizeof(copy));
+
+    registry_hash_bytes(algorithm, "abc", 3, &digest);
+
+    len = registry_digest_bytes(&digest, bytes);
+
+    unit_ok(len == expected && len == registry_hash_len(algorithm)
+            && bytes[len] == 0xee, "%s: %zu bytes",
+            registry_algorithm_name(algorithm), len);
+
+    registry_digest_set(&copy, algorithm, bytes);
+
+    unit_is(copy.text, digest.text, "and back");
+    unit_ok(registry_digest_equal(&copy, &digest)
+            && copy.algorithm == algorithm, "which is equal");
+}
+
+
+static void
 check_states(registry_algorithm_e algorithm)
 {
     char               buf[REGISTRY_HASH_STATE_MAX];
@@ -394,6 +420,8 @@ main(void)
     check_digests();
     check_algorithms();
     check_hashes();
+    check_bytes(REGISTRY_SHA256, 32);
+    check_bytes(REGISTRY_SHA512, 64);
     check_states(REGISTRY_SHA256);
     check_states(REGISTRY_SHA512);
     check_state_length();

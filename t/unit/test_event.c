@@ -6,6 +6,7 @@
 
 #include "registry_event.h"
 #include "registry_json.h"
+#include "registry_url.h"
 #include "unit.h"
 
 
@@ -191,6 +192,25 @@ check_none(const char *text, registry_status_e expected)
 
 
 static void
+check_host(size_t len)
+{
+    char  text[512 + sizeof(TARGET)], host[REGISTRY_HOST_MAX + 2];
+
+    memset(host, 'h', len);
+    host[len] = '\0';
+
+    sprintf(text, EVENTS("{\"action\":\"push\",\"target\":{" TARGET "},"
+                         "\"request\":{\"host\":\"%s\"}}"), host);
+
+    unit_ok(parse(text) == REGISTRY_OK && events.n == 1
+            && events.events[0].host.len
+               == (len > REGISTRY_HOST_MAX ? 0 : len),
+            "a host of %d bytes", (int) len);
+    registry_events_free(&events);
+}
+
+
+static void
 check_limits(void)
 {
     int     i, n;
@@ -305,6 +325,8 @@ main(void)
     check_none("{\"events\":[]", REGISTRY_INVALID);
     check_none("{\"events\":[],\"events\":[]}", REGISTRY_INVALID);
 
+    check_host(REGISTRY_HOST_MAX);
+    check_host(REGISTRY_HOST_MAX + 1);
     check_limits();
     check_memory();
 

@@ -122,7 +122,7 @@ check_fields(void)
     const registry_str_t  *v;
 
     static const char *const  bad[] = {
-        OK, OK "A: b", OK "A: b\r\n", OK ":\r\n\r\n", OK ": b\r\n\r\n",
+        "", "HTTP/1.1 200 OK", OK, OK "A: b", OK "A: b\r\n", OK ":\r\n\r\n", OK ": b\r\n\r\n",
         OK "A\r\n\r\n", OK "A b\r\n\r\n", OK "A : b\r\n\r\n",
         OK " A: b\r\n\r\n", OK "A: b\r\n c\r\n\r\n", OK "A: b\r\n\tc\r\n\r\n",
         OK "A: b\r\n \r\n\r\n", OK "A(: b\r\n\r\n", OK "\xc3\xa9: b\r\n\r\n",

@@ -39,6 +39,7 @@ static int   unit_failed_json;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
 
 
 UNIT_MAYBE_UNUSED static int
@@ -176,6 +177,14 @@ __wrap_calloc(size_t n, size_t size)
 {
     return ++unit_allocations == unit_failing ? NULL
                                               : __real_calloc(n, size);
+}
+
+
+void *
+__wrap_realloc(void *p, size_t size)
+{
+    return ++unit_allocations == unit_failing ? NULL
+                                              : __real_realloc(p, size);
 }
 
 

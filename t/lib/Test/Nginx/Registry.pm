@@ -260,20 +260,20 @@ sub chunks {
 	my ($self, $in, $more) = @_;
 
 	while (1) {
-		while ($$in !~ /\A[0-9a-f]+[^\n]*\n/i) {
+		while ($$in !~ /\n/) {
 			$more->() or return 0;
 		}
 
-		$$in =~ /\A([0-9a-f]+)[^\n]*\n/i;
+		$$in =~ s/\A([0-9a-f]+)[^\n]*\n//i
+			or croak 'not a chunk: ' . substr($$in, 0, 100);
+		my $size = hex $1;
 
-		my ($size, $head) = (hex $1, $+[0]);
-
-		while (length $$in < $head + $size + 2) {
+		while (length $$in < $size + 2) {
 			$more->() or return 0;
 		}
 
-		$self->{body} .= substr($$in, $head, $size);
-		substr($$in, 0, $head + $size + 2, '');
+		$self->{body} .= substr($$in, 0, $size);
+		substr($$in, 0, $size + 2, '');
 
 		return 1 if $size == 0;
 	}

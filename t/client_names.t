@@ -1,0 +1,319 @@
+#!/usr/bin/perl
+
+# The outbound client and names: nginx's resolver and getaddrinfo(), several
+# addresses, IPv6, and addresses that are nobody's business.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use IO::Select;
+use IO::Socket::INET;
+use Test::Nginx;
+use Test::Nginx::Call;
+use Test::Nginx::Registry;
+use Time::HiRes qw/ sleep time /;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+# getaddrinfo() asks at port 53
+
+plan(skip_all => 'must be root') if $> != 0;
+
+my $t = Test::Nginx->new()->has(qw/http/)->plan(39);
+my $dir = $t->testdir();
+
+# an address of this test's own, for the DNS server
+
+my $dns = join('.', 127, 100 + $$ % 100, int($$ / 100) % 256,
+	1 + int(rand(250)));
+
+$t->write_file_expand('nginx.conf', <<'EOF'
+%%TEST_GLOBALS%%
+CALL_MODULE
+
+daemon off;
+user root;
+worker_processes 1;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    error_log %%TESTDIR%%/error.log info;
+
+    registry_client asks resolver_timeout=1s first_timeout=1s
+                    target=http://kept.corp:%%PORT_8081%%
+                    target=http://moves.corp:%%PORT_8081%%
+                    target=http://several.corp:%%PORT_8081%%
+                    target=http://six.corp:%%PORT_8081%%
+                    target=http://both.corp:%%PORT_8081%%
+                    target=http://none.corp:%%PORT_8081%%
+                    target=http://failing.corp:%%PORT_8081%%
+                    target=http://silent.corp:%%PORT_8081%%
+                    target=http://nothing.corp:%%PORT_8081%%
+                    target=http://quiet.corp:%%PORT_8081%%
+                    target=http://[::1]:%%PORT_8081%%;
+
+    registry_client looks resolver_timeout=1s first_timeout=1s
+                    target=http://kept.corp:%%PORT_8081%%
+                    target=http://moves.corp:%%PORT_8081%%
+                    target=http://several.corp:%%PORT_8081%%
+                    target=http://six.corp:%%PORT_8081%%
+                    target=http://both.corp:%%PORT_8081%%
+                    target=http://none.corp:%%PORT_8081%%
+                    target=http://failing.corp:%%PORT_8081%%
+                    target=http://silent.corp:%%PORT_8081%%
+                    target=http://nothing.corp:%%PORT_8081%%
+                    target=http://quiet.corp:%%PORT_8081%%
+                    target=http://[::1]:%%PORT_8081%%;
+
+    registry_client allowed private=on;
+
+    server {
+        listen       127.0.0.1:8080;
+        server_name  localhost;
+
+        location ~ ^/asks/([^/]+) {
+            resolver DNS;
+            registry_call asks http://$1:%%PORT_8081%%$request_uri;
+        }
+
+        location ~ ^/looks/([^/]+) {
+            registry_call looks http://$1:%%PORT_8081%%$request_uri;
+        }
+
+        location ~ ^/allowed/([^/]+) {
+            registry_call allowed http://$1:%%PORT_8081%%$request_uri;
+        }
+    }
+}
+
+EOF
+	=~ s/CALL_MODULE/call_module($t)/er =~ s/DNS/$dns/r);
+
+# what is asked, and what is answered: "name address ... ttl=n"
+
+names(
+	'kept.corp 127.0.0.1 ttl=300',
+	'moves.corp 127.0.0.1 ttl=1',
+	'several.corp 127.0.0.9 127.0.0.1 127.0.0.8 ttl=300',
+	'six.corp ::1 ttl=300',
+	'both.corp ::2 127.0.0.1 ttl=300',
+	'failing.corp rcode=2',
+	'silent.corp silent',
+	'nothing.corp ttl=300',
+	'private.corp 10.0.0.1 127.0.0.1 169.254.169.254 ::1 fd00::1 ttl=300',
+);
+
+$t->run_daemon(\&dns, "$dir/names", "$dir/asked", $dns);
+$t->waitforfile("$dir/asked") or die "no DNS server\n";
+
+my $s = Test::Nginx::Call::Server->new($t, port => 8081, name => 'one');
+my $two = Test::Nginx::Call::Server->new($t, port => 8081, name => 'two',
+	address => '127.0.0.2');
+my $six = Test::Nginx::Call::Server->new($t, port => 8081, name => 'six',
+	address => '::1');
+
+# nginx and its threads ask our server: in a mount namespace of its own
+
+my $nginx = $Test::Nginx::NGINX;
+
+$t->write_file('resolv.conf', "nameserver $dns\noptions timeout:5 attempts:1\n");
+$t->write_file('nginx', "#!/bin/sh\n"
+	. "exec unshare -m sh -c 'mount --bind $dir/resolv.conf /etc/resolv.conf"
+	. " && exec $nginx \"\$\@\"' sh \"\$\@\"\n");
+chmod 0755, "$dir/nginx";
+
+{
+	local $Test::Nginx::NGINX = "$dir/nginx";
+	$t->run();
+}
+
+###############################################################################
+
+for my $how (qw/ asks looks /) {
+	my $port = port(8081);
+
+	is(peer("/$how/kept.corp/3"), "127.0.0.1:$port", "$how, a name");
+	is(peer("/$how/several.corp/3"), "127.0.0.1:$port",
+		"$how, several addresses, $_") for 1 .. 4;
+	is(peer("/$how/six.corp/3"), "[::1]:$port", "$how, IPv6");
+	is(peer("/$how/both.corp/3"), "127.0.0.1:$port", "$how, the other family");
+	is(peer("/$how/[::1]/3"), "[::1]:$port", "$how, an IPv6 literal");
+
+	like(error("/$how/none.corp/3"),
+		qr/^the name could not be resolved, (?:Host|Name or service) not/,
+		"$how, no such name");
+	like(error("/$how/nothing.corp/3"), qr/^the name could not be resolved/,
+		"$how, no address");
+	like(error("/$how/failing.corp/3"), qr/^the name could not be resolved/,
+		"$how, failure");
+
+	my $start = time();
+	is(error("/$how/silent.corp/3"),
+		'the name could not be resolved, timed out', "$how, no answer");
+	cmp_ok(time() - $start, '<', 3, "$how, no answer, in time");
+
+	# others do not matter, whatever they resolve to
+
+	is(error("/$how/private.corp/3"), 'the address is private',
+		"$how, private");
+	is(error("/$how/127.0.0.1/3"), 'the address is private',
+		"$how, a private address");
+}
+
+is(peer('/allowed/127.0.0.1/3'), '127.0.0.1:' . port(8081), 'allowed');
+
+###############################################################################
+
+# who is asked for how long: as the TTL says, or half a minute
+
+is(scalar(asked('kept.corp')), 4, 'asked once by each, for both families');
+
+is(peer('/asks/moves.corp/3'), '127.0.0.1:' . port(8081), 'before it moves');
+names('moves.corp 127.0.0.2 ttl=1');
+sleep(2.1);
+is(peer('/asks/moves.corp/3'), '127.0.0.2:' . port(8081),
+	'a kept connection is not used for an old address');
+is(peer('/asks/moves.corp/3'), '127.0.0.2:' . port(8081), 'nor then');
+
+# many at once ask once
+
+names('quiet.corp silent');
+my @c = map { send_request(GET => '/looks/quiet.corp/3') } 1 .. 20;
+response($_) for @c;
+is(scalar(grep { /AAAA/ } asked('quiet.corp')), 1, 'many at once');
+
+# by one that goes away
+
+for my $how (qw/ asks looks /) {
+	my $c = send_request(GET => "/$how/quiet.corp/3?gone");
+	sleep(0.2);
+	close $c;
+}
+
+# what was not found is looked for again
+
+names('quiet.corp 127.0.0.1 ttl=300');
+ok(wait_for(sub { call("/$_/quiet.corp/3")->status == 200 }),
+	"found, $_") for qw/ asks looks /;
+
+###############################################################################
+
+# DNS that is dead does not keep nginx from starting
+
+names('kept.corp silent');
+is(`$dir/nginx -t -p $dir/ -c nginx.conf 2>&1` =~ /test is successful/, 1,
+	'starts without DNS');
+
+$t->stop();
+undef $t;
+
+###############################################################################
+
+sub peer {
+	my $r = call(@_);
+
+	return $r->header('X-Peer') // $r->header('X-Error');
+}
+
+sub error {
+	return call(@_)->header('X-Error');
+}
+
+sub names {
+	open(my $fh, '>', "$dir/names.new") or die "names: $!\n";
+	print $fh map { "$_\n" } @_;
+	close $fh;
+	rename("$dir/names.new", "$dir/names") or die "names: $!\n";
+}
+
+# "name type" for each question
+
+sub asked {
+	my ($name) = @_;
+
+	open(my $fh, '<', "$dir/asked") or die "asked: $!\n";
+
+	return grep { /^\Q$name\E / } <$fh>;
+}
+
+sub wait_for {
+	my ($code) = @_;
+	my $end = time() + 20 * $Test::Nginx::PATIENCE;
+
+	until ($code->()) {
+		return 0 if time() > $end;
+		sleep(0.2);
+	}
+
+	return 1;
+}
+
+sub dns {
+	my ($names, $asked, $address) = @_;
+
+	my $socket = IO::Socket::INET->new(Proto => 'udp', LocalPort => 53,
+		LocalAddr => $address) or die "port 53 of $address: $!\n";
+
+	open(my $log, '>>', $asked) or die "$asked: $!\n";
+	syswrite($log, "\n");
+
+	while (1) {
+		my $peer = recv($socket, my $query, 512, 0) // next;
+		my $answer = answer($names, $log, $query) // next;
+
+		send($socket, $answer, 0, $peer);
+	}
+}
+
+sub answer {
+	my ($names, $log, $query) = @_;
+
+	my ($id, $flags) = unpack('n2', $query);
+	my @labels = unpack('(C/a)*', substr($query, 12));
+	my $name = '';
+
+	for my $label (@labels) {
+		last if $label eq '';
+		$name .= length $name ? ".$label" : $label;
+	}
+
+	my $question = substr($query, 12, length($name) + 2 + 4);
+	my ($type) = unpack('n', substr($question, -4));
+
+	syswrite($log, lc($name) . ($type == 28 ? " AAAA\n" : " A\n"));
+
+	open(my $fh, '<', $names) or return undef;
+	my ($line) = grep { /^\Q$name\E /i } <$fh>;
+
+	return pack('n6', $id, 0x8183, 1, 0, 0, 0) . $question if !$line;
+	return undef if $line =~ / silent/;
+
+	my ($rcode) = $line =~ /rcode=(\d+)/;
+	my ($ttl) = $line =~ /ttl=(\d+)/;
+	my @addresses = $type == 28 ? $line =~ / ([0-9a-f]*:[0-9a-f:]+)/g
+		: $line =~ / (\d+\.\d+\.\d+\.\d+)/g;
+
+	return pack('n6', $id, 0x8180 | ($rcode // 0), 1, scalar @addresses, 0, 0)
+		. $question . join('', map {
+			my $bytes = $type == 28
+				? Socket::inet_pton(Socket::AF_INET6(), $_)
+				: Socket::inet_aton($_);
+			pack('nnnNn/a*', 0xc00c, $type, 1, $ttl, $bytes)
+		} @addresses);
+}
+
+###############################################################################

@@ -1,0 +1,260 @@
+#!/usr/bin/perl
+
+# Manifests of remotes in memcached: two nodes that share what one of them has
+# found out, and do without it when it is dead, hangs, or holds garbage.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use Digest::SHA qw//;
+use Images;
+use IO::Socket::INET;
+use Test::Nginx;
+use Test::Nginx::Origin;
+use Test::Nginx::Process;
+use Test::Nginx::Registry;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $conf = <<'EOF';
+
+%%TEST_GLOBALS%%
+
+daemon off;
+user root;
+worker_processes 2;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    add_header X-How "$registry_cache" always;
+
+    registry_memcached 127.0.0.1:8091 127.0.0.1:8092 KEY
+                       timeout=TIMEOUTms fail_timeout=1s;
+
+    registry_cache edge { path %%TESTDIR%%/cache;  max_size 1g; }
+
+    registry_remote docker.io {
+        url    http://127.0.0.1:8082;
+        cache  edge;
+        valid  1h;
+    }
+
+    server {
+        listen       127.0.0.1:OWN;
+        registry_namespace docker.io;
+
+        location /v2/ {
+            registry_proxy all;
+            registry_push proxy;
+        }
+    }
+}
+
+EOF
+
+my $one = Test::Nginx->new()->has(qw/http/)->has_daemon('memcached');
+my @nodes = ($one, Test::Nginx->new(), Test::Nginx->new());
+
+# of the last one the secret is another
+
+$nodes[$_]->write_file('secret', $_ == 2 ? 'another secret!!' : 'the secret '
+	. "of all\n") for 0 .. 2;
+$nodes[$_]->write_file_expand('nginx.conf', node($_)) for 0 .. 2;
+
+my $hub = Test::Nginx::Origin->new($one, port => 8082);
+my @images;
+my @mc = map { memcached($_) } 8091, 8092;
+until_true(10, sub { grep({ talk($_, "version\r\n") } @mc) == 2 });
+
+$_->run() for reverse @nodes;
+$one->plan(32);
+
+###############################################################################
+
+my $image = $hub->image('library/alpine', 'latest', [ 'layer' ]);
+my $path = '/v2/library/alpine/manifests/latest';
+my $exact = "/v2/library/alpine/manifests/$image->{digest}";
+
+is(pull(0, $path), "MISS $image->{content}", 'first node');
+
+# the values are on their way when the client has its answer
+
+until_true(10, sub { items() == 2 });
+is(items(), 2, 'a manifest and a tag are kept');
+
+$hub->forget();
+
+my $r = request(GET => $path, port => port(8086));
+is($r->header('X-How') . " " . $r->body, "HIT $image->{content}",
+	'second node, by tag');
+is($r->header('Content-Type') . $r->header('Docker-Content-Digest'),
+	$image->{type} . $image->{digest}, 'second node, headers');
+is(pull(1, $exact), "HIT $image->{content}", 'second node, by digest');
+is($hub->requests(), 0, 'the remote was not asked');
+
+# a tag of nodes with another secret is not believed; bytes have a digest
+
+is(pull(2, $exact), "HIT $image->{content}", 'another secret, by digest');
+is($hub->requests(), 0, 'another secret, by digest, not asked');
+like(pull(2, $path), qr/^(?:REVALIDATED|MISS) \Q$image->{content}\E$/,
+	'another secret, by tag');
+cmp_ok($hub->requests(), '>', 0, 'another secret, by tag, asked');
+
+# what is pushed through one node is seen by the other workers and nodes
+
+my $second = Images::image([ Images::blob('second') ]);
+push_blob('library/new', $_->{content}) for @{$second->{blobs}};
+
+for my $manifest ($image, $second) {
+	push_blob('library/new', $_->{content}) for @{$manifest->{blobs}};
+	is(request(PUT => '/v2/library/new/manifests/1',
+		body => $manifest->{content},
+		headers => { 'Content-Type' => $manifest->{type} })->status, 201,
+		'pushed');
+	like(pull(0, '/v2/library/new/manifests/1'),
+		qr/ \Q$manifest->{content}\E$/, 'pushed, pulled') for 1 .. 4;
+}
+
+# garbage is a miss
+
+flush($_) for @mc;
+garbage($_) for @mc;
+
+my $other = $hub->image('library/other', '1', [ 'other' ]);
+is(pull(0, '/v2/library/other/manifests/1'), "MISS $other->{content}",
+	'garbage');
+
+# a server that is dead, one that hangs, and both of them back
+
+$mc[0]->kill();
+@images = map { $hub->image('library/many', $_, [ "many $_" ]) } 1 .. 20;
+
+is(wrong(0), 0, 'one is dead');
+until_true(10, sub { $one->read_file('error.log') =~ /is left out/ });
+is($one->read_file('error.log') =~ /is left out/ ? 1 : 0, 1,
+	'one is dead, logged');
+
+$mc[1]->freeze();
+is(wrong(1), 0, 'one is dead, one hangs');
+$mc[1]->thaw();
+
+$mc[0]->start();
+
+# it is asked again when there is something to ask it for
+
+my $n = 0;
+until_true(20, sub {
+	pull(0, '/v2/library/none/manifests/' . ++$n);
+	return $one->read_file('error.log') =~ /is back/;
+});
+
+is($one->read_file('error.log') =~ /is back/ ? 1 : 0, 1, 'is back');
+is(wrong($_), 0, "node $_ at last") for 0, 1;
+
+# nothing of the secret
+
+is((grep { $_->read_file('error.log') =~ /the secret of all/ } @nodes), 0,
+	'not in a log');
+
+$_->stop() for @nodes;
+
+###############################################################################
+
+sub node {
+	my ($n) = @_;
+	my %own = (0 => 8080, 1 => 8086, 2 => 8087);
+
+	# valgrind is slow, but not slow enough to be called dead
+
+	my $timeout = $ENV{TEST_NGINX_VALGRIND} ? 2000 : 200;
+
+	return $conf =~ s/OWN/$own{$n}/r =~ s!KEY!key=%%TESTDIR%%/secret!r
+		=~ s/TIMEOUT/$timeout/r;
+}
+
+sub pull {
+	my ($n, $path) = @_;
+	my $r = request(GET => $path, port => port((8080, 8086, 8087)[$n]));
+
+	return $r->header('X-How') . ' ' . $r->body;
+}
+
+# how many of many images cannot be pulled
+
+sub wrong {
+	my ($n) = @_;
+
+	return scalar grep {
+		my $content = $images[$_ - 1]->{content};
+		pull($n, "/v2/library/many/manifests/$_") !~ / \Q$content\E$/;
+	} 1 .. @images;
+}
+
+sub memcached {
+	my ($label) = @_;
+	my $port = port($label);
+	my $user = $> == 0 ? '-u nobody' : '';
+
+	my $mc = Test::Nginx::Process->new(sub {
+		exec('memcached', '-l', '127.0.0.1', '-p', $port, '-U', 0,
+			split / /, $user);
+	}, port => $port)->start();
+
+	return $mc;
+}
+
+sub until_true {
+	my ($seconds, $done) = @_;
+	my $end = time() + $seconds * ($ENV{TEST_NGINX_VALGRIND} ? 10 : 1);
+
+	select undef, undef, undef, 0.02 while !$done->() && time() < $end;
+}
+
+sub talk {
+	my ($mc, $text) = @_;
+
+	my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$mc->{port}")
+		or return '';
+	print $s "${text}quit\r\n";
+	local $/;
+	return <$s> // '';
+}
+
+sub items {
+	my $n = 0;
+	$n += $_ for map { talk($_, "stats\r\n") =~ /STAT curr_items (\d+)/ } @mc;
+	return $n;
+}
+
+sub flush { talk($_[0], "flush_all\r\n") }
+
+# under every key that was ever asked for there is something else
+
+sub garbage {
+	my ($mc) = @_;
+
+	for my $key (map { "registry:" . Digest::SHA::sha256_hex($_) }
+		"docker.io/library/other\0" . '1',
+		"docker.io/library/other\0" . sha256('x'))
+	{
+		for my $value ('', 'garbage', "registry-tag 1 x\n", "\0" x 10000) {
+			talk($mc, "set $key 0 0 " . length($value) . "\r\n$value\r\n");
+		}
+	}
+}
+
+###############################################################################
