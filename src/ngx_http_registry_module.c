@@ -113,6 +113,13 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_offline"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_registry_set_offline,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_registry_loc_conf_t, offline),
+      NULL },
+
     { ngx_string("registry_purge"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_registry_purge,
@@ -472,6 +479,7 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     rlcf->store = NGX_CONF_UNSET_PTR;
     rlcf->proxy = NGX_CONF_UNSET;
     rlcf->purge = NGX_CONF_UNSET_PTR;
+    rlcf->offline = NGX_CONF_UNSET_PTR;
     rlcf->push = NGX_CONF_UNSET_UINT;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
@@ -520,6 +528,7 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_ptr_value(conf->store, prev->store, NULL);
+    ngx_conf_merge_ptr_value(conf->offline, prev->offline, NULL);
     ngx_conf_merge_uint_value(conf->push, prev->push,
                               NGX_HTTP_REGISTRY_PUSH_OFF);
     ngx_conf_merge_value(conf->delete, prev->delete, 0);
@@ -598,9 +607,16 @@ ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     remote = mcf->remotes.elts;
 
     for (i = 0; i < mcf->remotes.nelts; i++) {
-        if ((conf->remote == NULL || conf->remote == remote[i])
-            && remote[i]->client.loc_conf == NULL)
-        {
+
+        if (conf->remote && conf->remote != remote[i]) {
+            continue;
+        }
+
+        if (!ngx_http_registry_is_offline(conf->offline)) {
+            remote[i]->online = 1;
+        }
+
+        if (remote[i]->client.loc_conf == NULL) {
             remote[i]->client.main_conf = ctx->main_conf;
             remote[i]->client.srv_conf = ctx->srv_conf;
             remote[i]->client.loc_conf = ctx->loc_conf;
@@ -1293,7 +1309,7 @@ ngx_http_registry_manager(void *data)
         n = store[i]->driver->expire(store[i]);
         next = ngx_min(next, n);
 
-        if (store[i]->evict) {
+        if (store[i]->evict && !store[i]->offline) {
             n = ngx_http_registry_evict_manager(store[i]);
             next = ngx_min(next, n);
         }

@@ -30,6 +30,7 @@ static ngx_int_t ngx_http_registry_run(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx);
 static ngx_table_elt_t *ngx_http_registry_push_header(ngx_http_request_t *r,
     const char *name, ngx_str_t *value);
+static ngx_int_t ngx_http_registry_tried(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_wake(void *data);
 static void ngx_http_registry_cleanup(void *data);
 
@@ -265,8 +266,15 @@ ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx)
     ctx->reference.len = ctx->route.reference.len;
 
     ctx->remote_name = ctx->name;
+    ngx_str_null(&ctx->ns);
 
-    if (ctx->remote == NULL || ctx->name.len == 0) {
+    if (ctx->remote == NULL) {
+        return NGX_OK;
+    }
+
+    ctx->ns = ctx->remote->name;
+
+    if (ctx->name.len == 0) {
         return NGX_OK;
     }
 
@@ -363,8 +371,17 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
                                        ctx->method->count, 1);
     }
 
-    ctx->step = ctx->remote ? ctx->method->proxy : ctx->method->step;
+    if (ctx->remote == NULL) {
+        ctx->step = ctx->method->step;
+        return NGX_OK;
+    }
 
+    if (ngx_http_registry_offline(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->step = ctx->offline ? ngx_http_registry_offline_begin
+                             : ctx->method->proxy;
     return NGX_OK;
 }
 
@@ -725,6 +742,39 @@ ngx_http_registry_end_op(ngx_http_registry_ctx_t *ctx)
 
 
 ngx_int_t
+ngx_http_registry_try(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt step, ngx_http_registry_step_pt absent)
+{
+    ngx_int_t  rc;
+
+    rc = step(ctx);
+
+    if (rc == NGX_OK || rc == NGX_AGAIN) {
+        ctx->present = ctx->step;
+        ctx->absent = absent;
+        ctx->step = ngx_http_registry_tried;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_tried(ngx_http_registry_ctx_t *ctx)
+{
+    if (ctx->op->status == NGX_DECLINED) {
+        ngx_http_registry_end_op(ctx);
+        ctx->step = ctx->absent;
+
+    } else {
+        ctx->step = ctx->present;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_registry_op_result(ngx_http_registry_ctx_t *ctx,
     registry_error_e unknown)
 {
@@ -927,6 +977,14 @@ ngx_http_registry_push_header(ngx_http_request_t *r, const char *name,
 }
 
 
+u_char *
+ngx_http_registry_uri(ngx_http_registry_ctx_t *ctx, u_char *p, u_char *last)
+{
+    return ngx_slprintf(p, last, "/v2/%V%s%V", &ctx->ns,
+                        ctx->ns.len ? "/" : "", &ctx->remote_name);
+}
+
+
 ngx_int_t
 ngx_http_registry_add_location(ngx_http_registry_ctx_t *ctx, const char *fmt,
     ...)
@@ -935,13 +993,7 @@ ngx_http_registry_add_location(ngx_http_registry_ctx_t *ctx, const char *fmt,
     va_list    args;
     ngx_str_t  value;
 
-    p = ngx_slprintf(buf, buf + sizeof(buf), "/v2/");
-
-    if (ctx->remote) {
-        p = ngx_slprintf(p, buf + sizeof(buf), "%V/", &ctx->remote->name);
-    }
-
-    p = ngx_slprintf(p, buf + sizeof(buf), "%V", &ctx->remote_name);
+    p = ngx_http_registry_uri(ctx, buf, buf + sizeof(buf));
 
     va_start(args, fmt);
     p = ngx_vslprintf(p, buf + sizeof(buf), fmt, args);

@@ -17,7 +17,7 @@
 /* the layout of what is shared; a change wants a new version */
 
 #define NGX_HTTP_REGISTRY_ZONE_VERSION  3
-#define NGX_HTTP_REGISTRY_ZONE_STRIPES  256
+#define NGX_HTTP_REGISTRY_ZONE_STRIPES  128
 #define NGX_HTTP_REGISTRY_ZONE_MIN      (32 * ngx_pagesize)
 
 
