@@ -588,6 +588,11 @@ void ngx_http_registry_writer(ngx_http_request_t *r);
 ngx_int_t ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_step_pt next);
 
+/* the remote's WWW-Authenticate, for the client's answer */
+
+ngx_int_t ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
+    registry_http_response_t *response);
+
 
 /* the first steps where a remote has the content: proxy.c */
 

@@ -485,9 +485,11 @@ ngx_http_registry_rest_memory(ngx_http_registry_ctx_t *ctx, u_char *data,
         ngx_memmove(f->tail, f->tail + held, f->tail_len - held);
         f->tail_len -= held;
 
-        b->last = ngx_cpymem(b->last, data, n - held);
-        data += n - held;
-        len -= n - held;
+        if (n > held) {
+            b->last = ngx_cpymem(b->last, data, n - held);
+            data += n - held;
+            len -= n - held;
+        }
 
         f->pos = limit;
         f->last = (limit == f->end);
@@ -498,8 +500,10 @@ ngx_http_registry_rest_memory(ngx_http_registry_ctx_t *ctx, u_char *data,
         b->flush = !f->last;
     }
 
-    ngx_memcpy(f->tail + f->tail_len, data, len);
-    f->tail_len += len;
+    if (len) {
+        ngx_memcpy(f->tail + f->tail_len, data, len);
+        f->tail_len += len;
+    }
 
     return n ? NGX_OK : NGX_DECLINED;
 }

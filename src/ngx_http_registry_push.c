@@ -16,7 +16,6 @@
 #define NGX_HTTP_REGISTRY_SESSION  "_session"
 
 
-static ngx_int_t ngx_http_registry_push_begin(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_probe(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_probed(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_push_not_probed(ngx_http_registry_ask_t *ask);
@@ -68,20 +67,14 @@ ngx_http_registry_push_init(ngx_conf_t *cf)
 }
 
 
-ngx_int_t
-ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
-{
-    return ngx_http_registry_permitted(ctx, ngx_http_registry_push_begin);
-}
-
-
 /*
  * A body can be sent once only: what the remote asks for has to be known
- * before, not by a 401 in its middle.
+ * before, not by a 401 in its middle.  With "auth client" it is the client's
+ * to know, and nobody is asked whether it may push: the push itself is.
  */
 
-static ngx_int_t
-ngx_http_registry_push_begin(ngx_http_registry_ctx_t *ctx)
+ngx_int_t
+ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
 {
     ctx->step = ngx_http_registry_push_send;
 
@@ -378,6 +371,13 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
             && ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE))
     {
         return ngx_http_registry_remote_refused(ctx, REGISTRY_NAME_UNKNOWN);
+    }
+
+    if (status == NGX_HTTP_UNAUTHORIZED) {
+        return (ngx_http_registry_challenge(ctx, ctx->ask->response)
+                == NGX_OK)
+               ? ngx_http_registry_fail(ctx, REGISTRY_UNAUTHORIZED, NULL)
+               : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (status >= NGX_HTTP_BAD_REQUEST) {

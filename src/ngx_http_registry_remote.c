@@ -63,6 +63,7 @@ static ngx_int_t ngx_http_registry_ask_challenged(
     ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_ask_challenge(
     ngx_http_registry_ask_t *ask, registry_challenge_t *challenge);
+static void ngx_http_registry_ask_unauthorized(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_ask_redirected(
     ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_ask_on_body(
@@ -868,6 +869,12 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
 
     ngx_http_registry_remote_count(ask);
 
+    if (call->response.status == NGX_HTTP_UNAUTHORIZED
+        && ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE && !ask->foreign)
+    {
+        ngx_http_registry_ask_unauthorized(ask);
+    }
+
     if (call->response.status >= NGX_HTTP_INTERNAL_SERVER_ERROR
         || call->response.status == NGX_HTTP_TOO_MANY_REQUESTS)
     {
@@ -884,6 +891,31 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
     }
 
     return ask->on_header(ask);
+}
+
+
+/* once a minute: clients are told nothing of our credentials */
+
+static void
+ngx_http_registry_ask_unauthorized(ngx_http_registry_ask_t *ask)
+{
+    ngx_http_registry_remote_t  *remote;
+
+    remote = ask->remote;
+
+    if (remote->unauthorized
+        && ngx_current_msec - remote->unauthorized
+           < NGX_HTTP_REGISTRY_REMOTE_LOG)
+    {
+        return;
+    }
+
+    remote->unauthorized = ngx_current_msec;
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "registry_remote \"%V\" answers 401, credentials \"%V\", "
+                  "\"%V %*s\"", &remote->name, &remote->credentials,
+                  &ask->method, ask->url.path.len, ask->url.path.data);
 }
 
 

@@ -56,6 +56,8 @@ typedef struct {
     ngx_str_t                    credentials;   /* a file, or empty */
     ngx_http_registry_login_t    login;         /* what is in it */
     ngx_uint_t                   auth;
+    ngx_msec_t                   unauthorized;  /* when this worker logged that
+                                                   they do not suffice; or 0 */
     ngx_flag_t                   library;       /* "x" is "library/x" there */
 
     ngx_flag_t                   proxied;       /* "http_proxy", also "off" */

@@ -128,7 +128,6 @@ static ngx_int_t
 ngx_http_registry_verdict_take(ngx_http_registry_ctx_t *ctx,
     registry_http_response_t *response)
 {
-    size_t                 i;
     ngx_str_t              value;
     const registry_str_t  *field;
 
@@ -146,9 +145,18 @@ ngx_http_registry_verdict_take(ngx_http_registry_ctx_t *ctx,
         ctx->retry_after.len = value.len;
     }
 
-    if (response->status != NGX_HTTP_UNAUTHORIZED) {
-        return NGX_OK;
-    }
+    return (response->status == NGX_HTTP_UNAUTHORIZED)
+           ? ngx_http_registry_challenge(ctx, response) : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
+    registry_http_response_t *response)
+{
+    size_t                 i;
+    ngx_str_t              value;
+    const registry_str_t  *field;
 
     i = 0;
 

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # The configurations of conf/examples, each loaded and exercised for what it is
-# about, and those that the documentation shows.
+# about, and those that the documentation shows.  What those do that have other
+# registries behind them is in t/examples_proxy.t and t/clients.
 
 ###############################################################################
 
@@ -28,12 +29,13 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $examples = '../conf/examples';
+my %ports = (5000 => 8080, 5001 => 8081, 443 => 8443);
 my @snippets = snippets('../README.md', glob('../docs/*.md'));
 
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(93 + 2 * @snippets);
+	->has_daemon('openssl')->plan(98 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -365,6 +367,15 @@ $t->stop();
 like($t->read_file('stdout.log'), qr!PUT /v2/a/manifests/tag!, 'image: log');
 like($t->read_file('stderr.log'), qr!\[notice\]!, 'image: error log');
 
+# with other registries behind
+
+$t->write_file($_, "user:secret\n") for qw/ harbor.cred registry.cred /;
+
+for my $name (qw/ mirror transparent push-through ha-edge harbor-front /) {
+	example("$name.conf");
+	$t->stop();
+}
+
 # all of the directory was here
 
 is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.conf")),
@@ -374,10 +385,14 @@ is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.conf")),
 
 for my $snippet (@snippets) {
 	my ($name, $text) = @$snippet;
+	my $whole = whole_conf($text);
+	my ($listen) = $whole =~ /\blisten +(\d+);/;
+	my ($uri) = $whole =~ m!^ *location (/v2/) !m
+		? $1 : $whole =~ m!^ *location (/v2/\S*)!m;
 
-	run_conf($name, whole_conf($text));
-	like(http_get('/v2/'), qr/^Docker-Distribution-Api-Version: /m,
-		"$name: serves");
+	run_conf($name, $whole);
+	like(http_get($uri, PeerAddr => '127.0.0.1:' . port($ports{$listen})),
+		qr/^Docker-Distribution-Api-Version: /m, "$name: serves");
 	$t->stop();
 }
 
@@ -398,7 +413,6 @@ sub example {
 
 sub run_conf {
 	my ($name, $conf) = @_;
-	my %ports = (5000 => 8080, 5001 => 8081, 443 => 8443);
 	my $store = $name =~ s/\W/-/gr;
 
 	$conf =~ s/^(?:load_module|daemon|pid) .*\n//mg;
@@ -449,25 +463,17 @@ sub whole_conf {
 	return $text if $text =~ /^events/m;
 
 	my ($store) = $text =~ /^registry_store +(\w+)/m;
+	my %remotes = map { $_ => 1 } $text
+		=~ /\bregistry_(?:proxy|namespace) +([\w:]*\.[\w.:]+);/g;
 	my $stores = $store ? ''
 		: "registry_store local { path /var/lib/registry; }\n";
 
+	delete @remotes{$text =~ /^registry_remote +(\S+)/mg};
+	$stores .= join('', "registry_cache any { path /var/cache/registry-any; }\n",
+		map { "registry_remote $_ { url http://127.0.0.1:9; cache any; }\n" }
+			sort keys %remotes) if %remotes;
+
 	$store ||= 'local';
-
-	# the remotes that it names
-
-	$stores .= "registry_cache edge { path /var/cache/registry; "
-		. "max_size 1g; }\n" if $text =~ /^\s*registry_proxy\b/m
-		&& $text !~ /^registry_cache\b/m;
-
-	for my $remote ($text =~ /^\s*registry_proxy +(\S+);/mg,
-		$text =~ /registry_proxy all/ ? 'docker.io' : ())
-	{
-		$stores .= "registry_remote $remote { url http://127.0.0.1:9; "
-			. "cache edge; }\n" if $remote ne 'all'
-			&& $text !~ /^registry_remote\b/m
-			&& $stores !~ /registry_remote \Q$remote\E /;
-	}
 
 	$text = "location /v2/ { registry $store;\n$text\n}\n"
 		if $text !~ /^(?:server|location|map|resolver
@@ -485,12 +491,17 @@ sub whole_conf {
 		$http = $text;
 	}
 
+	$stores .= "ssl_certificate /etc/nginx/registry.crt;\n"
+		. "ssl_certificate_key /etc/nginx/registry.key;\n"
+		if $text =~ /\bssl;/ && $text !~ /ssl_certificate /;
+
 	return "events {\n}\n\nhttp {\n$stores$http\n}\n";
 }
 
 ###############################################################################
 
-# one certificate for the server, one for a client, and one of a stranger
+# one certificate for the server, one for a client, and one of a stranger; some
+# of them have other names in other examples
 
 sub certificates {
 	for my $ca (qw/ registry-ca clients-ca stranger-ca /) {
@@ -509,6 +520,14 @@ sub certificates {
 		openssl("x509 -req -days 2 -in $d/$name.csr -CA $d/$ca.crt"
 			. " -CAkey $d/$ca.key -CAcreateserial"
 			. " -out $d/$name.crt");
+	}
+
+	for my $pair (qw/ registry.crt:edge.crt registry.key:edge.key
+		registry-ca.crt:ca.crt /)
+	{
+		my ($file, $name) = split /:/, $pair;
+
+		symlink($file, "$d/$name") or die "$name: $!\n";
 	}
 }
 

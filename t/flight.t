@@ -102,7 +102,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $left = Test::Nginx::Origin->new($t, port => 8082);
 my $right = Test::Nginx::Origin->new($t, port => 8083, store => $left);
 
-$t->run()->plan(162);
+$t->run()->plan(161);
 
 ###############################################################################
 
@@ -369,11 +369,19 @@ for my $size (0, 100, 3 * $MB) {
 	($blob, $path) = cold($one, 'a/chunked', $size);
 	$one->rule({ path => qr/$blob->{digest}/, chunked => 1 });
 
-	$r = request(GET => $path, headers => { Range => 'bytes=0-9' });
-	is($r->status, 200, "$size chunked, no range");
+	$r = request(GET => $path);
 	ok($r->complete && $r->body eq $blob->{content}, "$size chunked");
 	ok(stored($blob->{digest}), "$size chunked, kept");
 }
+
+($blob, $path) = cold($one, 'a/chunked', 3 * $MB);
+$one->rule({ path => qr/$blob->{digest}/, chunked => 1, stall => 2 * $MB });
+$s = send_request(GET => $path, headers => { Range => 'bytes=5-9' });
+$in = read_some($s, $MB);
+like($in, qr/^HTTP\S+ 200 /, 'chunked, no range');
+$one->release();
+ok(response($s, in => $in)->body eq $blob->{content},
+	'chunked, no range, all');
 
 ($blob, $path) = cold($one, 'a/chunked', $MB);
 $one->rule({ path => qr/$blob->{digest}/, chunked => 1, flip => -1 });
@@ -543,10 +551,13 @@ sub bytes {
 		0 .. $size / length $seed), 0, $size);
 }
 
-# a new blob at an origin, and its path here
+# a new blob at an origin, and its path here, when the last one is done with
 
 sub cold {
 	my ($origin, $name, $size, $remote) = @_;
+
+	soon(sub { !temporary() }) or die "a fetch does not end\n";
+
 	my $blob = $origin->blob($name, bytes($size));
 
 	$remote //= 'one';
@@ -629,12 +640,15 @@ sub temporary {
 		glob "$cache/docker/registry/v2/repositories/_tmp/{.*,*}";
 }
 
-# in its place, with its name gone from among the temporary ones, and the
-# flight's key free
+# in its place, linked, with its name gone from among the temporary ones
 
 sub stored {
 	my ($digest) = @_;
-	return soon(sub { -f blobfile($digest) && !temporary() });
+	my ($alg, $hex) = split(/:/, $digest);
+
+	return soon(sub { -f blobfile($digest) && !temporary()
+		&& grep { -f } glob "$cache/docker/registry/v2/repositories/"
+			. "*/*/*/_layers/$alg/$hex/link" });
 }
 
 sub gone {

@@ -108,7 +108,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084,
 		allow => { 'team/*' => 'pull' } } }, anonymous => undef);
 my $bearer = Test::Nginx::Origin->new($t, port => 8083, token => $token);
 
-$t->run()->plan(67);
+$t->run()->plan(70);
 
 ###############################################################################
 
@@ -298,6 +298,17 @@ is(request(GET => '/v2/token.example:5000/team/app/manifests/1')->body,
 is(request(GET => '/v2/team/app/manifests/1?ns=token.example:5000')->body,
 	$private->{content}, 'token, ns');
 is($token->requests(), 1, 'one token');
+
+# credentials that are wrong now
+
+$basic->set(basic => 'somebody:else');
+is(brief(GET => '/v2/basic.example/a/b/manifests/2'), '403 DENIED',
+	'wrong credentials');
+is(brief(GET => '/v2/basic.example/a/b/manifests/3'), '403 DENIED',
+	'wrong credentials, again');
+is(scalar(() = $t->read_file('error.log') =~ /\[warn\] .*registry_remote
+	\ "basic.example"\ answers\ 401,\ credentials\ "[^"]*basic.cred",
+	\ "GET\ [^"]*manifests/gx), 1, 'wrong credentials, logged once');
 
 ###############################################################################
 

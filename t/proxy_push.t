@@ -13,6 +13,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
 use Images;
+use MIME::Base64 qw/ encode_base64 /;
 use Test::Nginx;
 use Test::Nginx::Origin;
 use Test::Nginx::Registry;
@@ -49,6 +50,11 @@ http {
         credentials  %%TESTDIR%%/token.cred;
     }
 
+    registry_remote client.example {
+        url          http://127.0.0.1:8082;
+        auth         client;
+    }
+
     server {
         listen       127.0.0.1:8080;
         server_name  reg.example;
@@ -76,7 +82,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084,
 		allow => { '*' => 'pull,push' } } }, anonymous => undef);
 my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 
-$t->run()->plan(48);
+$t->run()->plan(53);
 
 ###############################################################################
 
@@ -119,6 +125,25 @@ for my $ns ('open.example', 'token.example') {
 			$image->{content}, "$ns, pulled $version");
 	}
 }
+
+# with the client's own credentials, where nothing is here yet
+
+my $path = '/v2/client.example/team/new/blobs/uploads/';
+my $r = request(POST => $path);
+
+is($r->status . $r->code, '401UNAUTHORIZED', 'client, nothing shown');
+like($r->header('WWW-Authenticate'),
+	qr!^Bearer realm=.*scope="repository:team/new:pull,push"!,
+	'client, nothing shown, challenge');
+
+my %alice = bearer('team/new');
+
+is(request(POST => $path, headers => { Authorization => 'Bearer none' })
+	->status, 401, 'client, unknown token');
+$r = request(POST => $path, headers => \%alice);
+is($r->status, 202, 'client, post');
+is(request(PUT => $r->location . '&digest=' . sha256('client'),
+	body => 'client', headers => \%alice)->status, 201, 'client, put');
 
 # names without a namespace at first
 
@@ -186,6 +211,17 @@ is(brief(POST => '/v2/open.example/x/blobs/uploads/'), '502 UNAVAILABLE',
 sub brief {
 	my $r = request(@_);
 	return join(' ', grep { defined } $r->status, $r->code);
+}
+
+sub bearer {
+	my ($name) = @_;
+
+	my $r = request(GET => '/token?service=registry.test&scope=repository:'
+		. "$name:pull,push", port => port(8084), headers => {
+			Authorization => 'Basic '
+				. encode_base64('alice:wonder', '') });
+
+	return (Authorization => 'Bearer ' . $r->json->{token});
 }
 
 sub patch {

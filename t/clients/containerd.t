@@ -67,28 +67,8 @@ EOF
 
 my $reg = '127.0.0.1:' . port(8080);
 
-$ENV{HOME} = $dir;
-
-$t->write_file('containerd.toml', <<EOF);
-version = 2
-root = "$dir/containerd"
-state = "$dir/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri",
-                    "io.containerd.internal.v1.opt"]
-[grpc]
-  address = "$dir/containerd.sock"
-[ttrpc]
-  address = "$dir/containerd.sock.ttrpc"
-EOF
-
-my @ctr = ('ctr', '-a', "$dir/containerd.sock");
+my @ctr = containerd($t);
 my @plain = ('--plain-http');
-
-my $log = daemon($t, 'containerd', 'containerd', '-c',
-	"$dir/containerd.toml");
-
-wait_for(sub { (run(@ctr, 'version'))[0] == 0 })
-	or die "containerd does not start:\n" . slurp($log);
 
 # an image of two layers, and an index
 

@@ -87,21 +87,11 @@ my $reg = '127.0.0.1:' . port(8080);
 my $auth = '127.0.0.1:' . port(8081);
 my $readonly = '127.0.0.1:' . port(8082);
 
-$ENV{HOME} = $dir;
-$ENV{DOCKER_CONFIG} = "$dir/docker-config";
 $ENV{DOCKER_BUILDKIT} = 0;
-
-my @docker = ('docker', '-H', "unix://$dir/docker.sock");
 
 $t->write_file('docker.json', '{}');
 
-my $log = daemon($t, 'dockerd', 'dockerd', '-H', "unix://$dir/docker.sock",
-	'--data-root', "$dir/docker-data", '--exec-root', "$dir/docker-exec",
-	'--pidfile', "$dir/docker.pid", '--config-file', "$dir/docker.json",
-	'--bridge=none', '--iptables=false', '--ip6tables=false');
-
-wait_for(sub { (run(@docker, 'info'))[0] == 0 })
-	or die "dockerd does not start:\n" . slurp($log);
+my @docker = dockerd($t, "$dir/docker.json");
 
 # one layer, made without any network
 

@@ -75,17 +75,12 @@ EOF
 my $reg = '127.0.0.1:' . port(8080);
 my $auth = '127.0.0.1:' . port(8081);
 
-$ENV{HOME} = $dir;
-
 mkdir "$dir/.config";
 mkdir "$dir/.config/containers";
 $t->write_file('.config/containers/policy.json',
 	'{"default":[{"type":"insecureAcceptAnything"}]}');
 
-my @podman = ('podman', '--root', "$dir/root", '--runroot', "$dir/run",
-	'--tmpdir', "$dir/tmp", '--storage-driver', 'vfs',
-	'--network-config-dir', "$dir/net", '--cgroup-manager', 'cgroupfs',
-	'--events-backend', 'file', '--runtime', 'runc');
+my @podman = podman($t);
 my @plain = ('--tls-verify=false');
 
 # the default limits may be above those of this machine

@@ -11,8 +11,8 @@ use strict;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ need run runs fails daemon wait_for rootfs random_file
-	oci_layout sha256_of slurp requests mounts_in /;
+our @EXPORT = qw/ need run runs fails daemon wait_for dockerd containerd podman
+	rootfs random_file oci_layout sha256_of slurp requests mounts_in /;
 
 use Digest::SHA;
 use File::Path qw/ make_path /;
@@ -128,6 +128,80 @@ sub wait_for {
 	}
 
 	return 0;
+}
+
+# A dockerd with a file of configuration, and everything else of it in the
+# test's directory; returns the command that talks to it.
+
+sub dockerd {
+	my ($t, $config) = @_;
+	my $dir = $t->testdir();
+	my @docker = ('docker', '-H', "unix://$dir/docker.sock");
+
+	# where podman looks for it, too
+
+	@ENV{qw/ HOME DOCKER_CONFIG /} = ($dir, "$dir/docker-config");
+	make_path("$dir/docker-config");
+	spew("$dir/docker-config/config.json", '{}');
+
+	my $log = daemon($t, 'dockerd', 'dockerd', '-H',
+		"unix://$dir/docker.sock", '--config-file', $config,
+		'--data-root', "$dir/docker-data",
+		'--exec-root', "$dir/docker-exec",
+		'--pidfile', "$dir/docker.pid",
+		'--bridge=none', '--iptables=false', '--ip6tables=false');
+
+	wait_for(sub { (run(@docker, 'info'))[0] == 0 })
+		or die "dockerd does not start:\n" . slurp($log);
+
+	return @docker;
+}
+
+# the same of containerd, which without a file does without the interface that
+# Kubernetes uses
+
+sub containerd {
+	my ($t, $config) = @_;
+	my $dir = $t->testdir();
+	my @ctr = ('ctr', '-a', "$dir/containerd.sock");
+	my $imports = defined $config ? "\"$config\"" : '';
+	my $disabled = defined $config ? '' : '"io.containerd.grpc.v1.cri", ';
+
+	$ENV{HOME} = $dir;
+	$t->write_file('containerd.toml', <<EOF);
+version = 2
+root = "$dir/containerd"
+state = "$dir/state"
+disabled_plugins = [$disabled"io.containerd.internal.v1.opt"]
+imports = [$imports]
+[grpc]
+  address = "$dir/containerd.sock"
+[ttrpc]
+  address = "$dir/containerd.sock.ttrpc"
+EOF
+
+	my $log = daemon($t, 'containerd', 'containerd', '-c',
+		"$dir/containerd.toml");
+
+	wait_for(sub { (run(@ctr, 'version'))[0] == 0 })
+		or die "containerd does not start:\n" . slurp($log);
+
+	return @ctr;
+}
+
+# podman's command, which needs no daemon
+
+sub podman {
+	my ($t) = @_;
+	my $dir = $t->testdir();
+
+	$ENV{HOME} = $dir;
+
+	return ('podman', '--root', "$dir/root", '--runroot', "$dir/run",
+		'--tmpdir', "$dir/tmp", '--storage-driver', 'vfs',
+		'--network-config-dir', "$dir/net",
+		'--cgroup-manager', 'cgroupfs', '--events-backend', 'file',
+		'--runtime', 'runc');
 }
 
 # a root file system of a static busybox, with a message to print

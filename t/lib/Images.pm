@@ -21,11 +21,13 @@ our $ACCEPT = join ', ', "$OCI.index.v1+json", "$OCI.manifest.v1+json",
 	map { "application/vnd.docker.distribution.manifest$_.v2+json" }
 		'', '.list';
 
+# of a port, or at a URL
+
 sub new {
-	my ($class, $port, %options) = @_;
+	my ($class, $where, %options) = @_;
 
 	return bless {
-		base => "http://127.0.0.1:$port",
+		base => $where =~ /:/ ? $where : "http://127.0.0.1:$where",
 		http => HTTP::Tiny->new(max_redirect => 0, timeout => 60, %options),
 	}, $class;
 }

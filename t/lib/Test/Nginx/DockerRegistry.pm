@@ -24,27 +24,31 @@ use Test::Nginx ();
 # new($t, port => 8081, option => value ...) starts one; when this returns it
 # answers.  Options:
 #
+#     address   to listen on, 127.0.0.1 by default
 #     root      directory of its own by default
 #     basic     'user:password' that is asked for
 #     token     the Test::Nginx::Token whose tokens are asked for
 #     ssl       { cert => file, key => file }
-#     host      its name in url(), 127.0.0.1 by default
+#     host      its name in url(), the address by default
 #     env       { name => value }
 #
 # and any others are sections of its configuration.
 
 sub new {
 	my ($class, $t, %opts) = @_;
-	my $name = "docker-registry-$opts{port}";
+	my $name = join('-', 'docker-registry', $opts{address} // (),
+		$opts{port});
 	my $dir = $t->testdir();
 
 	my %own = map { $_ => delete $opts{$_} }
-		qw/ port root basic token ssl host env /;
+		qw/ port address root basic token ssl host env /;
+	my $address = $own{address} // '127.0.0.1';
 
 	my $self = $class->SUPER::new(undef,
 		port => Test::Nginx::port($own{port}),
 		ssl => $own{ssl},
-		host => $own{host} // '127.0.0.1',
+		address => $address,
+		host => $own{host} // $address,
 		root => $own{root} // "$dir/$name",
 		config => "$dir/$name.yml",
 		log => "$dir/$name.log",
@@ -57,7 +61,7 @@ sub new {
 			filesystem => { rootdirectory => $self->{root} },
 			delete => { enabled => JSON::PP::true },
 		},
-		http => { addr => "127.0.0.1:$self->{port}", $own{ssl}
+		http => { addr => "$address:$self->{port}", $own{ssl}
 			? (tls => { certificate => $own{ssl}{cert},
 				key => $own{ssl}{key} }) : () },
 		$own{token} ? (auth => $own{token}->registry_auth()) : (),
@@ -110,7 +114,7 @@ sub start {
 
 	$self->SUPER::start();
 
-	while (!IO::Socket::INET->new(PeerAddr => "127.0.0.1:$self->{port}")) {
+	while (!IO::Socket::INET->new(PeerAddr => "$self->{address}:$self->{port}")) {
 		croak "docker-registry does not start: look into $self->{log}"
 			if $self->wait(0) || time() > $end;
 		sleep(0.02);

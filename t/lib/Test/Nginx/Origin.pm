@@ -56,7 +56,8 @@ sub new {
 
 	$opts{bearer} = $token->bearer() if $token;
 	$opts{store} = $store ? $store->{store}
-		: $t->testdir() . "/store-$opts{port}";
+		: join('-', $t->testdir() . '/store', $opts{address} // (),
+			$opts{port});
 
 	make_path("$opts{store}/blobs", "$opts{store}/repositories");
 

@@ -50,14 +50,15 @@ my %RULE = map { $_ => 1 } qw/ path method skip times
 
 sub new {
 	my ($class, $t, %opts) = @_;
-	my $name = lc $class =~ s/.*:://r;
+	my $name = join('-', lc $class =~ s/.*:://r, $opts{address} // (),
+		$opts{port} // croak 'no port');
 
 	my $self = bless {
 		address => '127.0.0.1',
 		keepalive => 1,
 		%opts,
-		port => Test::Nginx::port($opts{port} // croak 'no port'),
-		dir => $t->testdir() . "/$name-$opts{port}",
+		port => Test::Nginx::port($opts{port}),
+		dir => $t->testdir() . "/$name",
 		seen => [],
 		log_end => 0,
 	}, $class;

@@ -54,7 +54,14 @@ my %NEW_KEY = (
 
 sub new {
 	my ($class, $t, %opts) = @_;
-	my $path = $t->testdir() . "/token-$opts{port}";
+
+	return $class->SUPER::new($t, defaults($t, %opts));
+}
+
+sub defaults {
+	my ($t, %opts) = @_;
+	my $path = join('-', $t->testdir() . '/token', $opts{address} // (),
+		$opts{port});
 
 	%opts = (service => 'registry.test', issuer => 'issuer.test',
 		anonymous => { '*' => 'pull' }, lifetime => 300,
@@ -70,7 +77,7 @@ sub new {
 		. " -out $opts{cert} >$path/openssl.out 2>&1") == 0
 		or die "no key of an issuer: look into $path/openssl.out\n";
 
-	return $class->SUPER::new($t, %opts);
+	return %opts;
 }
 
 # what Test::Nginx::Origin has to know

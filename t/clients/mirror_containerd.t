@@ -1,0 +1,144 @@
+#!/usr/bin/perl
+
+# containerd with hosts.toml, by ctr and as kubelet asks it: images of three
+# registries by way of an edge, which then has them when the registries are
+# gone.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib '../lib';
+use Test::Nginx;
+use Clients;
+use Edge;
+use Machine;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+need(qw/ containerd ctr runc docker-registry skopeo busybox tar curl
+	unshare ip /);
+machine();
+
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(24);
+my $dir = $t->testdir();
+
+my $edge = Edge->new($t);
+my $alpine = $edge->fill('docker.io', 'library/alpine:3');
+my $app = $edge->fill('quay.io', 'team/app:1');
+my $private = $edge->fill('harbor.example.com', 'team/app:1');
+
+put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
+$edge->start('mirror.conf', 'edge.example.com');
+
+hosts('edge.example.com' => '127.0.0.1');
+
+for my $file (qw! config.toml certs.d/docker.io/hosts.toml
+	certs.d/quay.io/hosts.toml certs.d/harbor.example.com/hosts.toml !)
+{
+	example("containerd/$file" => "/etc/containerd/$file");
+}
+
+###############################################################################
+
+my @ctr = containerd($t, '/etc/containerd/config.toml');
+my @pull = qw! images pull --hosts-dir /etc/containerd/certs.d !;
+
+# cold and warm, by ctr
+
+my $name = 'docker.io/library/alpine:3';
+
+runs([@ctr, @pull, $name], 'docker.io');
+is(join("\n", grep { !/[?&]ns=docker\.io$/ } map { $_->{uri} }
+	my @served = $edge->served()), '', 'docker.io, namespace told');
+$edge->cold('docker.io', $alpine, 'docker.io', @served);
+
+SKIP: {
+	skip 'the image is for amd64', 1 if (POSIX::uname())[4] ne 'x86_64';
+
+	runs([@ctr, qw/ run --rm /, $name, 'one'], 'docker.io, run',
+		qr/^\Q$alpine->{message}\E$/m);
+}
+
+forget();
+runs([@ctr, @pull, $name], 'docker.io, again');
+$edge->warm('docker.io', $alpine, 'docker.io, again');
+
+runs([@ctr, @pull, 'harbor.example.com/team/app:1'], 'harbor');
+$edge->cold('harbor.example.com', $private, 'harbor');
+
+# as kubelet and crictl ask it
+
+$name = 'quay.io/team/app:1';
+
+is(cri('PullImage', $name), 0, 'quay.io, CRI');
+$edge->cold('quay.io', $app, 'quay.io, CRI');
+is(cri('RemoveImage', $name), 0, 'quay.io, CRI, remove');
+forget();
+is(cri('PullImage', $name), 0, 'quay.io, CRI, again');
+$edge->warm('quay.io', $app, 'quay.io, CRI, again');
+
+# the registries are gone
+
+$edge->stop_registries();
+
+for my $name ('docker.io/library/alpine:3',
+	"docker.io/library/alpine\@$alpine->{digest}",
+	"harbor.example.com/team/app\@$private->{digest}")
+{
+	forget();
+	runs([@ctr, @pull, $name], "gone, $name");
+}
+
+cri('RemoveImage', $name);
+forget();
+is(cri('PullImage', $name), 0, "gone, CRI");
+like(cri('PullImage', 'quay.io/team/app:2'), qr/^[1-9]/, 'gone, not here');
+
+###############################################################################
+
+$t->stop_daemons();
+
+is(join("\n", mounts_in($dir)), '', 'nothing left mounted');
+
+###############################################################################
+
+# removes all images with their content
+
+sub forget {
+	for my $namespace (qw/ default k8s.io /) {
+		my @c = (@ctr, '-n', $namespace);
+		my @names = split /\n/, (run(@c, qw/ images ls -q /))[1];
+
+		run(@c, qw/ images rm --sync /, @names) if @names;
+		run(@c, qw/ content prune references /);
+	}
+}
+
+# a call of the Container Runtime Interface: gRPC, whose status it returns
+
+sub cri {
+	my ($method, $image) = @_;
+	my $spec = pack('C C/a', 10, $image);
+	my $request = pack('C C/a', 10, $spec);
+
+	put_file("$dir/grpc", pack('x N/a', $request));
+
+	my ($status, $out) = run(qw/ curl -sSi --http2-prior-knowledge
+		--unix-socket /, "$dir/containerd.sock",
+		'-H', 'content-type: application/grpc', '-H', 'te: trailers',
+		'--data-binary', "\@$dir/grpc",
+		"http://localhost/runtime.v1.ImageService/$method");
+
+	return $out =~ /grpc-status: (\d+)/ ? $1 : $out;
+}
+
+###############################################################################

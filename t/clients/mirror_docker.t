@@ -1,0 +1,116 @@
+#!/usr/bin/perl
+
+# dockerd with registry-mirrors, and by full names: images of three registries
+# by way of an edge, which then has them when the registries are gone.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib '../lib';
+use Test::Nginx;
+use Clients;
+use Edge;
+use Machine;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+need(qw/ dockerd docker containerd runc docker-registry skopeo busybox tar
+	unshare ip /);
+machine();
+
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(30);
+my $dir = $t->testdir();
+
+my $edge = Edge->new($t);
+my $alpine = $edge->fill('docker.io', 'library/alpine:3');
+my $other = $edge->fill('docker.io', 'team/other:1');
+my $app = $edge->fill('quay.io', 'team/app:1');
+my $private = $edge->fill('harbor.example.com', 'team/app:1');
+
+put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
+$edge->start('mirror.conf', 'edge.example.com');
+
+hosts('edge.example.com' => '127.0.0.1');
+example('docker/daemon.json' => '/etc/docker/daemon.json');
+
+###############################################################################
+
+my @docker = dockerd($t, '/etc/docker/daemon.json');
+
+# Docker Hub, by the mirror
+
+runs([@docker, 'pull', 'alpine:3'], 'docker.io', qr/Digest: $alpine->{digest}/);
+$edge->cold('docker.io', $alpine, 'docker.io');
+runs([@docker, qw/ run --rm --network=none alpine:3 /], 'docker.io, run',
+	qr/^\Q$alpine->{message}\E$/m);
+
+runs([@docker, qw/ rmi alpine:3 /], 'docker.io, remove');
+runs([@docker, qw/ pull alpine:3 /], 'docker.io, again');
+$edge->warm('docker.io', $alpine, 'docker.io, again');
+
+runs([@docker, qw! pull team/other:1 !], 'docker.io, a name of two parts');
+$edge->cold('docker.io', $other, 'docker.io, a name of two parts');
+
+# all others, by the full name
+
+for my $case ([ 'quay.io', $app ], [ 'harbor.example.com', $private ]) {
+	my ($registry, $image) = @$case;
+	my $name = "edge.example.com/$registry/team/app:1";
+
+	runs([@docker, 'pull', $name], $registry,
+		qr/Digest: $image->{digest}/);
+	$edge->cold($registry, $image, $registry);
+	runs([@docker, qw/ run --rm --network=none /, $name],
+		"$registry, run", qr/^\Q$image->{message}\E$/m);
+}
+
+# and Docker Hub's, which is no other image then
+
+runs([@docker, 'pull', 'edge.example.com/docker.io/alpine:3'],
+	'docker.io, full name', qr/Digest: $alpine->{digest}/);
+
+# BuildKit, which is in dockerd
+
+run(@docker, qw/ rmi alpine:3 edge.example.com\/docker.io\/alpine:3 /);
+mkdir "$dir/build";
+$t->write_file('build/Dockerfile', "FROM alpine:3\nCOPY Dockerfile /\n");
+$edge->served();
+
+{
+	local $ENV{DOCKER_BUILDKIT} = 1;
+
+	runs([@docker, qw/ build -q -t built /, "$dir/build"], 'build');
+	$edge->warm('docker.io', $alpine, 'build');
+}
+
+# the registries are gone
+
+$edge->stop_registries();
+
+for my $name ('alpine:3', "alpine\@$alpine->{digest}", 'team/other:1',
+	'edge.example.com/quay.io/team/app:1',
+	"edge.example.com/harbor.example.com/team/app\@$private->{digest}")
+{
+	run(@docker, 'rmi', $_) for split /\s+/,
+		(run(@docker, qw/ images --format /, '{{.Repository}}:{{.Tag}}'))[1];
+	runs([@docker, 'pull', $name], "gone, $name");
+}
+
+fails([@docker, 'pull', 'alpine:4'], 'gone, not here');
+
+###############################################################################
+
+$t->stop_daemons();
+
+is(join("\n", mounts_in($dir)), '', 'nothing left mounted');
+
+###############################################################################

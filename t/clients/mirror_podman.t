@@ -1,0 +1,112 @@
+#!/usr/bin/perl
+
+# podman, skopeo and buildah with registries.conf: images of three registries
+# by way of an edge, which then has them when the registries are gone.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib '../lib';
+use Test::Nginx;
+use Clients;
+use Edge;
+use Machine;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+need(qw/ podman conmon runc skopeo buildah docker-registry busybox tar curl
+	unshare ip /);
+machine();
+
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(29);
+my $dir = $t->testdir();
+
+my $edge = Edge->new($t);
+my $alpine = $edge->fill('docker.io', 'library/alpine:3');
+my $app = $edge->fill('quay.io', 'team/app:1');
+my $private = $edge->fill('harbor.example.com', 'team/app:1');
+
+$edge->fill('quay.io', 'team/other:1');
+put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
+$edge->start('mirror.conf', 'edge.example.com');
+
+hosts('edge.example.com' => '127.0.0.1');
+example('containers/registries.conf' => '/etc/containers/registries.conf');
+
+###############################################################################
+
+my @podman = podman($t);
+my @run = ('run', '--rm', '--network', 'none',
+	'--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024');
+my @buildah = ('buildah', '--root', "$dir/root", '--runroot', "$dir/run",
+	'--storage-driver', 'vfs');
+
+# cold, warm, whoever asks
+
+my $name = 'docker.io/library/alpine:3';
+
+runs([@podman, 'pull', $name], 'docker.io');
+$edge->cold('docker.io', $alpine, 'docker.io');
+runs([@podman, @run, $name], 'docker.io, run',
+	qr/^\Q$alpine->{message}\E$/m);
+
+runs([@podman, 'rmi', $name], 'docker.io, remove');
+runs([@podman, 'pull', 'alpine:3'], 'docker.io, again, by the short name');
+$edge->warm('docker.io', $alpine, 'docker.io, again');
+
+runs(['skopeo', 'copy', 'docker://quay.io/team/app:1', "dir:$dir/app"],
+	'quay.io');
+$edge->cold('quay.io', $app, 'quay.io');
+runs([@buildah, 'pull', 'quay.io/team/app:1'], 'quay.io, buildah');
+$edge->warm('quay.io', $app, 'quay.io, buildah');
+
+runs([@podman, 'pull', 'harbor.example.com/team/app:1'], 'harbor');
+$edge->cold('harbor.example.com', $private, 'harbor');
+
+# a build on what is here
+
+$t->write_file('Containerfile', "FROM $name\nRUN /bin/echo ran > /ran\n");
+
+runs([@buildah, 'rmi', '-a'], 'remove');
+runs([@buildah, 'build', '--isolation', 'chroot', '-t', 'built', $dir],
+	'build');
+$edge->warm('docker.io', $alpine, 'build');
+
+# the registries are gone
+
+$edge->stop_registries();
+
+for my $what ($name, "docker.io/library/alpine\@$alpine->{digest}",
+	"harbor.example.com/team/app\@$private->{digest}")
+{
+	run(@podman, qw/ rmi -a -f /);
+	runs([@podman, 'pull', $what], "gone, $what");
+}
+
+runs(['skopeo', 'inspect', '--no-tags', 'docker://quay.io/team/app:1'],
+	'gone, skopeo', qr/"Digest": "$app->{digest}"/);
+fails([@podman, 'pull', 'quay.io/team/other:1'], 'gone, not here');
+
+# one is back, with a certificate of its own making
+
+$edge->start_registry('quay.io', ssl => $edge->stranger('quay.io'));
+
+like((run(qw! curl -sSi
+	https://edge.example.com/v2/quay.io/team/other/manifests/1 !))[1],
+	qr!^HTTP/1\.1\ 502\ .*^Content-Type:\ application/json\r\n
+		.*"code":\ *"UNAVAILABLE"!msx, 'wrong certificate');
+is(scalar(() = $t->read_file('error.log') =~ /\[error\]\ .*registry:\ TLS
+	\ failed,\ unable\ to\ get\ local\ issuer\ certificate,
+	\ remote:\ "quay\.io",/gx), 1, 'wrong certificate, logged');
+is(join("\n", $edge->asked('quay.io')), '', 'wrong certificate, not asked');
+
+###############################################################################

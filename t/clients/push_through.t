@@ -1,0 +1,122 @@
+#!/usr/bin/perl
+
+# docker, podman and skopeo that push through an edge, to a registry where they
+# log in themselves and to one where the edge has an account; then the new
+# tag is pulled at once.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib '../lib';
+use Test::Nginx;
+use Clients;
+use Edge;
+use Machine;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+need(qw/ dockerd docker containerd runc podman skopeo docker-registry busybox
+	tar unshare ip /);
+machine();
+
+my $t = Test::Nginx->new()->has(qw/http http_ssl auth_basic/)->plan(27);
+my $dir = $t->testdir();
+
+my @names = qw/ harbor.edge.example.com registry.edge.example.com /;
+my $edge = Edge->new($t);
+
+$edge->fill('harbor.example.com', 'team/app:0');
+$edge->fill('registry.example.com', 'team/app:0');
+
+put_file('/etc/nginx/registry.cred', "alice:$Edge::USER{alice}\n");
+put_file('/etc/nginx/edge.htpasswd', "bob:{PLAIN}builder\n");
+$edge->start('push-through.conf', @names);
+
+hosts(map { $_ => '127.0.0.1' } @names);
+
+###############################################################################
+
+$t->write_file('daemon.json', '{}');
+
+my @docker = dockerd($t, "$dir/daemon.json");
+my @podman = podman($t);
+
+system("tar -C $dir/image-1/root -cf $dir/root.tar .") == 0 or die "tar: $?\n";
+runs([@docker, 'import', "$dir/root.tar", 'app'], 'import');
+
+for my $case ([ 'harbor', split(/:/, $Edge::ROBOT, 2) ],
+	[ 'registry', 'bob', 'builder' ])
+{
+	my ($registry, $user, $password) = @$case;
+	my $host = "$registry.edge.example.com";
+	my $image = "$host/team/app";
+	my @login = ('-u', $user, '-p', $password, $host);
+
+	# docker
+
+	run(@docker, 'tag', 'app', "$image:1");
+	fails([@docker, 'push', "$image:1"], "$registry, docker, no login",
+		qr/no basic auth credentials|unauthorized/);
+	runs([@docker, 'login', @login], "$registry, docker, login");
+
+	my $out = runs([@docker, 'push', "$image:1"],
+		"$registry, docker, push");
+	my ($digest) = $out =~ /digest: (sha256:\w+) /;
+
+	is(join("\n", grep { /^\d+ PUT \S+manifests/ }
+		$edge->asked("$registry.example.com")),
+		'201 PUT /v2/team/app/manifests/1 0', "$registry, arrived");
+
+	# podman
+
+	runs([@podman, 'login', @login], "$registry, podman, login");
+	runs([@podman, 'pull', "$image:1"], "$registry, podman, pull");
+	is((run(@podman, 'inspect', '--format', '{{.Digest}}', "$image:1"))[1],
+		"$digest\n", "$registry, podman, digest");
+	runs([@podman, 'push', '--digestfile', "$dir/digest", "$image:1",
+		"$image:2"], "$registry, podman, push");
+	$digest = slurp("$dir/digest");
+
+	# skopeo; the tag moves
+
+	is(digest("$image:2"), "$digest\n", "$registry, skopeo, digest");
+	runs(['skopeo', 'copy', "oci:$dir/image-2/layout:0",
+		"docker://$image:2"], "$registry, skopeo, push");
+	isnt(digest("$image:2"), "$digest\n", "$registry, the tag has moved");
+	is(digest("$image:2"), digest("oci:$dir/image-2/layout:0"),
+		"$registry, to what was pushed");
+}
+
+# what may not be pushed there
+
+fails(['skopeo', 'copy', "oci:$dir/image-2/layout:0",
+	'docker://registry.edge.example.com/other/app:1'], 'not permitted');
+
+is(join("\n", grep { /^5/ } map { "$_->{status} $_->{method} $_->{uri}" }
+	$edge->served()), '', 'no server errors');
+
+###############################################################################
+
+undef $t;
+
+###############################################################################
+
+sub digest {
+	my ($name) = @_;
+
+	$name = "docker://$name" if $name !~ /^oci:/;
+
+	return (run(qw/ skopeo inspect --no-tags --format {{.Digest}} /,
+		$name))[1];
+}
+
+###############################################################################

@@ -1,0 +1,160 @@
+package Machine;
+
+# A machine of the test's own: namespaces in which the network is a loopback
+# interface with whatever addresses, /etc and the other places of
+# configuration are copies, and names mean what the test says.  So a test runs
+# with files as they stand in the documentation, on the ports that are theirs,
+# and nothing of it reaches the machine it is on.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use base qw/ Exporter /;
+
+our @EXPORT = qw/ machine address hosts name_server trust put_file /;
+
+use File::Path qw/ make_path /;
+use FindBin;
+use IO::Socket::INET;
+
+###############################################################################
+
+# the test is executed anew, in namespaces that end with it
+
+sub machine {
+	if (!$ENV{TEST_MACHINE}) {
+		$ENV{TEST_MACHINE} = $$;
+		exec('unshare', '--net', '--mount', '--propagation', 'private',
+			$^X, "$FindBin::Bin/$FindBin::Script")
+			or die "unshare: $!\n";
+	}
+
+	die "no namespaces of its own\n" if $ENV{TEST_MACHINE} != $$;
+
+	command(qw/ ip link set lo up /);
+
+	# over what was there, with a copy of it where that matters
+
+	for my $dir (qw! /etc /var/cache /var/log !) {
+		my $copy = $dir eq '/etc';
+		my $new = $copy ? '/mnt' : $dir;
+
+		command(qw/ mount -t tmpfs -o mode=755 tmpfs /, $new);
+		command(qw! cp -a /etc/. /mnt !) if $copy;
+		command(qw! mount --move !, $new, $dir) if $copy;
+	}
+
+	put_file('/etc/resolv.conf', "nameserver 127.0.0.1\n");
+	hosts();
+}
+
+sub command {
+	system(@_) == 0 or die "@_: failed with $?\n";
+}
+
+# an address of this machine, as a server elsewhere would have
+
+sub address {
+	my ($address) = @_;
+
+	command(qw/ ip addr add /, "$address/32", qw/ dev lo /);
+
+	return $address;
+}
+
+# names that are known to all programs here, and no others
+
+sub hosts {
+	my %addresses = @_;
+
+	put_file('/etc/hosts', join('', "127.0.0.1 localhost\n",
+		map { "$addresses{$_} $_\n" } sort keys %addresses));
+}
+
+# names that are known to those who ask this server
+
+sub name_server {
+	my ($t, $address, %addresses) = @_;
+
+	address($address);
+
+	my $socket = IO::Socket::INET->new(Proto => 'udp',
+		LocalAddr => "$address:53") or die "name server: $!\n";
+
+	$t->run_daemon(sub {
+		while (my $peer = $socket->recv(my $query, 512)) {
+			my $answer = resolve($query, \%addresses) // next;
+			$socket->send($answer, 0, $peer);
+		}
+	});
+}
+
+# RFC 1035; a question for anything but an address of IPv4 has no answer
+
+sub resolve {
+	my ($query, $addresses) = @_;
+	my ($id, $count) = unpack('n x2 n', $query);
+	my $offset = 12;
+	my @name;
+
+	return undef if length $query < 17 || $count != 1;
+
+	while (my $length = unpack("x$offset C", $query)) {
+		push @name, substr($query, $offset + 1, $length);
+		$offset += 1 + $length;
+		return undef if $offset >= length $query;
+	}
+
+	my $question = substr($query, 12, $offset + 5 - 12);
+	my $address = $addresses->{lc join('.', @name)};
+	my $known = defined $address && unpack('x' . (length($question) - 4)
+		. ' n', $question) == 1;
+
+	return pack('n6', $id, defined $address ? 0x8180 : 0x8183, 1, $known, 0, 0)
+		. $question . ($known ? pack('n n n N n a4', 0xc00c, 1, 1, 60, 4,
+			IO::Socket::INET::inet_aton($address)) : '');
+}
+
+# an authority that every program here believes, for those who look into the
+# bundle and those who look into the directory
+
+sub trust {
+	my ($file) = @_;
+	my $certificate = read_file($file);
+	my $bundle = '/etc/ssl/certs/ca-certificates.crt';
+	my ($hash) = `openssl x509 -noout -hash -in $file` =~ /^(\w+)$/
+		or die "no certificate: $file\n";
+
+	put_file($bundle, read_file($bundle) . $certificate);
+	put_file("/etc/ssl/certs/$hash.0", $certificate);
+}
+
+sub read_file {
+	my ($path) = @_;
+
+	open(my $fh, '<', $path) or die "Can't read $path: $!\n";
+	local $/;
+
+	return scalar <$fh>;
+}
+
+# a file of this machine, with this content
+
+sub put_file {
+	my ($path, $content) = @_;
+
+	make_path($path =~ s!/[^/]*$!!r);
+	unlink $path if -l $path;
+
+	open(my $fh, '>', $path) or die "Can't write $path: $!\n";
+	print $fh $content;
+	close $fh or die "Can't write $path: $!\n";
+}
+
+###############################################################################
+
+1;
+
+###############################################################################
