@@ -110,6 +110,7 @@ typedef struct {
     ngx_uint_t                         proxy_line;
 
     ngx_http_registry_purge_conf_t    *purge;     /* NULL: nothing else */
+    ngx_http_complex_value_t          *offline;
 
     ngx_uint_t                         push;
     ngx_flag_t                         delete;
@@ -179,6 +180,7 @@ struct ngx_http_registry_ctx_s {
     ngx_str_t                          uri;       /* that the route is of */
     registry_route_t                   route;
     ngx_http_registry_remote_t        *remote;    /* NULL: hosted here */
+    ngx_str_t                          ns;        /* in URIs; perhaps empty */
     ngx_http_registry_store_t         *store;     /* of either */
     ngx_str_t                          name;      /* with the namespace */
     ngx_str_t                          remote_name;   /* without it */
@@ -189,6 +191,8 @@ struct ngx_http_registry_ctx_s {
     const ngx_http_registry_method_t  *active;    /* counted as in hand */
 
     ngx_http_registry_step_pt          step;
+    ngx_http_registry_step_pt          present;   /* of _try() */
+    ngx_http_registry_step_pt          absent;
     ngx_int_t                          rc;
     ngx_http_registry_op_t            *op;        /* ours, until it is freed */
     ngx_http_registry_task_t          *task;      /* likewise */
@@ -240,6 +244,7 @@ struct ngx_http_registry_ctx_s {
     unsigned                           running:1;
     unsigned                           body_ready:1;
     unsigned                           linked:1;  /* known in memory */
+    unsigned                           offline:1; /* asks no remote */
     unsigned                           replaced:1;  /* the body is ours */
     unsigned                           passed:1;    /* a remote's, error or
                                                        not */
@@ -281,6 +286,14 @@ ngx_int_t ngx_http_registry_run_op(ngx_http_registry_ctx_t *ctx,
 
 void ngx_http_registry_end_op(ngx_http_registry_ctx_t *ctx);
 
+/*
+ * Runs a step that answers or starts an operation; if what that is about is
+ * not there, the next step is "absent" and not its own.
+ */
+
+ngx_int_t ngx_http_registry_try(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt step, ngx_http_registry_step_pt absent);
+
 /* logs why the store failed, and says how to answer */
 
 ngx_int_t ngx_http_registry_store_failed(ngx_http_registry_ctx_t *ctx,
@@ -311,6 +324,14 @@ ngx_int_t ngx_http_registry_add_header(ngx_http_request_t *r,
     const char *name, ngx_str_t *value);
 ngx_int_t ngx_http_registry_add_digest(ngx_http_registry_ctx_t *ctx,
     registry_digest_t *digest);
+
+/* "/v2/NAME", with the namespace that was asked for; where it ends */
+
+#define NGX_HTTP_REGISTRY_URI  (sizeof("/v2/") + REGISTRY_HOST_MAX            \
+                                + REGISTRY_NAME_MAX)
+
+u_char *ngx_http_registry_uri(ngx_http_registry_ctx_t *ctx, u_char *p,
+    u_char *last);
 
 /*
  * Location: /v2/NAME and the rest.  Not by r->headers_out.location, which
@@ -508,6 +529,10 @@ void ngx_http_registry_manifest_key(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *tag);
 ngx_int_t ngx_http_registry_send_manifest(ngx_http_registry_ctx_t *ctx);
 
+/* what ctx->op has read, into ctx->manifest; frees it, unless NGX_ERROR */
+
+ngx_int_t ngx_http_registry_take_manifest(ngx_http_registry_ctx_t *ctx);
+
 /* opens ctx->digest in the store; the next step may send it */
 
 ngx_int_t ngx_http_registry_open_blob(ngx_http_registry_ctx_t *ctx,
@@ -606,6 +631,25 @@ ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
 
 ngx_int_t ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_init(ngx_conf_t *cf);
+
+
+/* offline.c: the directive, and what the location has said */
+
+char *ngx_http_registry_set_offline(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* 1 if a location with this is never online, else 0 */
+
+ngx_uint_t ngx_http_registry_is_offline(ngx_http_complex_value_t *value);
+
+/* sets ctx->offline; NGX_ERROR if memory is short */
+
+ngx_int_t ngx_http_registry_offline(ngx_http_registry_ctx_t *ctx);
+
+/* the first step then, and the answer to what cannot be answered */
+
+ngx_int_t ngx_http_registry_offline_begin(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_offline_refuse(ngx_http_registry_ctx_t *ctx);
 
 
 /* purge.c: the directive, and what a location inherits of it */

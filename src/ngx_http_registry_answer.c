@@ -152,6 +152,14 @@ ngx_http_registry_push_header(ngx_http_request_t *r, const char *name,
 }
 
 
+u_char *
+ngx_http_registry_uri(ngx_http_registry_ctx_t *ctx, u_char *p, u_char *last)
+{
+    return ngx_slprintf(p, last, "/v2/%V%s%V", &ctx->ns,
+                        ctx->ns.len ? "/" : "", &ctx->remote_name);
+}
+
+
 ngx_int_t
 ngx_http_registry_add_location(ngx_http_registry_ctx_t *ctx, const char *fmt,
     ...)
@@ -160,13 +168,7 @@ ngx_http_registry_add_location(ngx_http_registry_ctx_t *ctx, const char *fmt,
     va_list    args;
     ngx_str_t  value;
 
-    p = ngx_slprintf(buf, buf + sizeof(buf), "/v2/");
-
-    if (ctx->remote) {
-        p = ngx_slprintf(p, buf + sizeof(buf), "%V/", &ctx->remote->name);
-    }
-
-    p = ngx_slprintf(p, buf + sizeof(buf), "%V", &ctx->remote_name);
+    p = ngx_http_registry_uri(ctx, buf, buf + sizeof(buf));
 
     va_start(args, fmt);
     p = ngx_vslprintf(p, buf + sizeof(buf), fmt, args);

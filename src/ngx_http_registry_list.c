@@ -199,7 +199,7 @@ ngx_http_registry_list_malformed(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t
 ngx_http_registry_send_tags(ngx_http_registry_ctx_t *ctx)
 {
-    u_char     buf[REGISTRY_NAME_MAX + 64];
+    u_char     buf[NGX_HTTP_REGISTRY_URI + 64], *p;
     ngx_int_t  rc;
     ngx_str_t  text;
 
@@ -208,16 +208,17 @@ ngx_http_registry_send_tags(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
+    p = ngx_http_registry_uri(ctx, buf, buf + sizeof(buf));
+
     text.data = buf;
-    text.len = ngx_snprintf(buf, sizeof(buf), "/v2/%V/tags/list", &ctx->name)
-               - buf;
+    text.len = ngx_slprintf(p, buf + sizeof(buf), "/tags/list") - buf;
 
     if (ngx_http_registry_list_link(ctx, &text) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     text.len = ngx_snprintf(buf, sizeof(buf), "{\"name\":\"%V\",\"tags\":[",
-                            &ctx->name)
+                            &ctx->remote_name)
                - buf;
 
     return ngx_http_registry_send_list(ctx, &text, ngx_http_registry_list_tag,
@@ -251,7 +252,7 @@ ngx_http_registry_send_catalog(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_send_referrers(ngx_http_registry_ctx_t *ctx)
 {
-    u_char     buf[REGISTRY_NAME_MAX + REGISTRY_DIGEST_MAX + 64];
+    u_char     buf[NGX_HTTP_REGISTRY_URI + REGISTRY_DIGEST_MAX + 64], *p;
     ngx_int_t  rc;
     ngx_str_t  path;
 
@@ -266,9 +267,11 @@ ngx_http_registry_send_referrers(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
+    p = ngx_http_registry_uri(ctx, buf, buf + sizeof(buf));
+
     path.data = buf;
-    path.len = ngx_snprintf(buf, sizeof(buf), "/v2/%V/referrers/%V",
-                            &ctx->name, &ctx->reference)
+    path.len = ngx_slprintf(p, buf + sizeof(buf), "/referrers/%V",
+                            &ctx->reference)
                - buf;
 
     if (ngx_http_registry_list_link(ctx, &path) != NGX_OK) {

@@ -73,7 +73,7 @@ ngx_http_registry_manager(void *data)
         n = store[i]->driver->expire(store[i]);
         next = ngx_min(next, n);
 
-        if (store[i]->evict) {
+        if (store[i]->evict && !store[i]->offline) {
             n = ngx_http_registry_evict_manager(store[i]);
             next = ngx_min(next, n);
         }

@@ -118,9 +118,6 @@ static ngx_int_t
 ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t                      rc;
-    ngx_str_t                      text;
-    ngx_pool_cleanup_t            *cln;
-    ngx_http_registry_op_t        *op;
     ngx_http_registry_manifest_t  *m;
 
     rc = ngx_http_registry_op_result(ctx, REGISTRY_MANIFEST_UNKNOWN);
@@ -133,10 +130,9 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
-    op = ctx->op;
     m = &ctx->manifest;
 
-    if (op->known.len) {
+    if (ctx->op->known.len) {
         ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_REVALIDATED);
 
         ngx_http_registry_cache_confirm(m);
@@ -146,14 +142,35 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
 
     ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_MISS);
 
-    /*
-     * What is sent belongs to the request's pool: the log, and frames of
-     * HTTP/2 that are still queued, outlive the operation.
-     */
+    if (ngx_http_registry_take_manifest(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_http_registry_cache_fill(m);
+
+    return ngx_http_registry_send_manifest(ctx);
+}
+
+
+/*
+ * What is sent belongs to the request's pool: the log, and frames of HTTP/2
+ * that are still queued, outlive the operation.
+ */
+
+ngx_int_t
+ngx_http_registry_take_manifest(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_str_t                      text;
+    ngx_pool_cleanup_t            *cln;
+    ngx_http_registry_op_t        *op;
+    ngx_http_registry_manifest_t  *m;
+
+    op = ctx->op;
+    m = &ctx->manifest;
 
     cln = ngx_pool_cleanup_add(ctx->request->pool, 0);
     if (cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_ERROR;
     }
 
     cln->handler = free;
@@ -165,7 +182,7 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
 
     m->media_type.data = ngx_pstrdup(ctx->request->pool, &text);
     if (m->media_type.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_ERROR;
     }
 
     m->media_type.len = text.len;
@@ -176,9 +193,7 @@ ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx)
 
     ngx_http_registry_end_op(ctx);
 
-    ngx_http_registry_cache_fill(m);
-
-    return ngx_http_registry_send_manifest(ctx);
+    return NGX_OK;
 }
 
 

@@ -97,6 +97,13 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_offline"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_registry_set_offline,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_registry_loc_conf_t, offline),
+      NULL },
+
     { ngx_string("registry_purge"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_registry_purge,
@@ -456,6 +463,7 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     rlcf->store = NGX_CONF_UNSET_PTR;
     rlcf->proxy = NGX_CONF_UNSET;
     rlcf->purge = NGX_CONF_UNSET_PTR;
+    rlcf->offline = NGX_CONF_UNSET_PTR;
     rlcf->push = NGX_CONF_UNSET_UINT;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
@@ -504,6 +512,7 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_ptr_value(conf->store, prev->store, NULL);
+    ngx_conf_merge_ptr_value(conf->offline, prev->offline, NULL);
     ngx_conf_merge_uint_value(conf->push, prev->push,
                               NGX_HTTP_REGISTRY_PUSH_OFF);
     ngx_conf_merge_value(conf->delete, prev->delete, 0);
@@ -582,9 +591,16 @@ ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     remote = mcf->remotes.elts;
 
     for (i = 0; i < mcf->remotes.nelts; i++) {
-        if ((conf->remote == NULL || conf->remote == remote[i])
-            && remote[i]->client.loc_conf == NULL)
-        {
+
+        if (conf->remote && conf->remote != remote[i]) {
+            continue;
+        }
+
+        if (!ngx_http_registry_is_offline(conf->offline)) {
+            remote[i]->online = 1;
+        }
+
+        if (remote[i]->client.loc_conf == NULL) {
             remote[i]->client.main_conf = ctx->main_conf;
             remote[i]->client.srv_conf = ctx->srv_conf;
             remote[i]->client.loc_conf = ctx->loc_conf;

@@ -74,6 +74,7 @@ typedef struct {
     ngx_flag_t                   library;       /* "x" is "library/x" there */
 
     ngx_flag_t                   proxied;       /* "http_proxy", also "off" */
+    ngx_uint_t                   online;        /* 0: it is never asked */
     ngx_http_registry_health_conf_t  health;    /* "health_check" */
 
     ngx_http_registry_zone_t    *zone;

@@ -442,13 +442,31 @@ ngx_http_registry_remotes_start(ngx_conf_t *cf,
             client->resolver_timeout = clcf->resolver_timeout;
         }
 
-        if (ngx_http_registry_client_init(cf, client) != NGX_CONF_OK
-            || ngx_http_registry_remote_reachable(cf, remote[i]) != NGX_OK
+        if (ngx_http_registry_client_init(cf, client) != NGX_CONF_OK) {
+            return NGX_ERROR;
+        }
+
+        /* of what is never asked a copy that goes does not come back */
+
+        if (!remote[i]->online) {
+            remote[i]->store->offline = 1;
+            continue;
+        }
+
+        if (ngx_http_registry_remote_reachable(cf, remote[i]) != NGX_OK
             || ngx_http_registry_health_add(cf, &mcf->health, client,
                                             &remote[i]->health)
                != NGX_OK)
         {
             return NGX_ERROR;
+        }
+    }
+
+    /* and where others put something in, limits hold */
+
+    for (i = 0; i < mcf->remotes.nelts; i++) {
+        if (remote[i]->online) {
+            remote[i]->store->offline = 0;
         }
     }
 

@@ -19,6 +19,7 @@ static ngx_uint_t ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t ngx_http_registry_not_allowed(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_run(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_tried(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_wake(void *data);
 static void ngx_http_registry_cleanup(void *data);
 
@@ -254,8 +255,15 @@ ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx)
     ctx->reference.len = ctx->route.reference.len;
 
     ctx->remote_name = ctx->name;
+    ngx_str_null(&ctx->ns);
 
-    if (ctx->remote == NULL || ctx->name.len == 0) {
+    if (ctx->remote == NULL) {
+        return NGX_OK;
+    }
+
+    ctx->ns = ctx->remote->name;
+
+    if (ctx->name.len == 0) {
         return NGX_OK;
     }
 
@@ -352,8 +360,17 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
                                        ctx->method->count, 1);
     }
 
-    ctx->step = ctx->remote ? ctx->method->proxy : ctx->method->step;
+    if (ctx->remote == NULL) {
+        ctx->step = ctx->method->step;
+        return NGX_OK;
+    }
 
+    if (ngx_http_registry_offline(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->step = ctx->offline ? ngx_http_registry_offline_begin
+                             : ctx->method->proxy;
     return NGX_OK;
 }
 
@@ -710,6 +727,39 @@ ngx_http_registry_end_op(ngx_http_registry_ctx_t *ctx)
 {
     ngx_http_registry_op_free(ctx->op);
     ctx->op = NULL;
+}
+
+
+ngx_int_t
+ngx_http_registry_try(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_step_pt step, ngx_http_registry_step_pt absent)
+{
+    ngx_int_t  rc;
+
+    rc = step(ctx);
+
+    if (rc == NGX_OK || rc == NGX_AGAIN) {
+        ctx->present = ctx->step;
+        ctx->absent = absent;
+        ctx->step = ngx_http_registry_tried;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_registry_tried(ngx_http_registry_ctx_t *ctx)
+{
+    if (ctx->op->status == NGX_DECLINED) {
+        ngx_http_registry_end_op(ctx);
+        ctx->step = ctx->absent;
+
+    } else {
+        ctx->step = ctx->present;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -264,6 +264,7 @@ struct ngx_http_registry_store_s {
     unsigned                            network:1;
 
     ngx_http_registry_evict_t          *evict;  /* of a cache; else NULL */
+    ngx_uint_t                          offline;    /* nothing is put in */
 
     /* of copies, in this process; 0: never */
     ngx_msec_t                          full;   /* it took no more */

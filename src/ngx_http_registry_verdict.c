@@ -47,6 +47,10 @@ ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
         return NGX_OK;
     }
 
+    if (ctx->offline) {
+        return ngx_http_registry_offline_refuse(ctx);
+    }
+
     ctx->permitted = next;
     ctx->step = ngx_http_registry_verdict;
 
