@@ -22,6 +22,7 @@ our @EXPORT = qw/ example /;
 use Cwd qw/ abs_path /;
 use File::Basename qw/ dirname /;
 use JSON::PP;
+use POSIX qw/ uname /;
 use Scalar::Util qw/ weaken /;
 use Test::More;
 
@@ -36,6 +37,7 @@ use Test::Nginx::Token;
 my $EXAMPLES = abs_path(dirname(__FILE__) . '/../../conf/examples');
 
 my $RESOLVER = '10.0.0.53';
+my $ARCHITECTURE = { aarch64 => 'arm64' }->{(uname())[4]} // 'amd64';
 
 # where nginx listens; what is on 127.0.0.1 dockerd does not verify
 
@@ -109,15 +111,15 @@ sub fill {
 	rootfs("$path/root", $message);
 
 	my $digest = oci_layout("$path/layout", $tag,
-		amd64 => [ "$path/root", "$path/large" ]);
+		$ARCHITECTURE => [ "$path/root", "$path/large" ]);
 
 	my $filler = $self->{filler}{$registry}
 		//= Test::Nginx::DockerRegistry->new($self->{t},
 			port => 5100 + keys %{$self->{filler} // {}},
 			root => "$self->{dir}/$registry");
 
-	my ($status, $out) = Clients::run(qw/ skopeo copy --dest-tls-verify=false /,
-		"oci:$path/layout:$tag",
+	my ($status, $out) = Clients::run(qw/ skopeo copy
+		--dest-tls-verify=false /, "oci:$path/layout:$tag",
 		'docker://127.0.0.1:' . $filler->port() . "/$name");
 	die $out if $status != 0;
 
