@@ -43,7 +43,8 @@ my $ARCHITECTURE = { aarch64 => 'arm64' }->{(uname())[4]} // 'amd64';
 
 our $ADDRESS = '10.0.0.1';
 
-# those on the Internet are not among those that are private (RFC 6890)
+# those on the Internet are not among those that are private (RFC 6890);
+# ghcr.io leads to nginx itself
 
 my %ADDRESS = (
 	'registry-1.docker.io' => '11.0.0.1',
@@ -86,7 +87,7 @@ sub new {
 	weaken($self->{t});
 
 	address($_) for $ADDRESS, values %ADDRESS;
-	name_server($t, $RESOLVER, %ADDRESS);
+	name_server($t, $RESOLVER, %ADDRESS, 'ghcr.io' => $ADDRESS);
 	trust($self->{internet}->file());
 	put_file('/etc/nginx/ca.crt', slurp($self->{ca}->file()));
 	put_file('/etc/containers/policy.json',
