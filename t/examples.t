@@ -481,8 +481,9 @@ sub whole_conf {
 		: "registry_store local { path /var/lib/registry; }\n";
 
 	delete @remotes{$text =~ /^registry_remote +(\S+)/mg};
-	$stores .= join('', "registry_cache any { path /var/cache/registry-any; inactive 1d; }\n",
-		map { "registry_remote $_ { url http://127.0.0.1:9; cache any; }\n" }
+	$stores .= join("\n", 'registry_cache any {',
+		'path /var/cache/registry-any; inactive 1d; }',
+		map { "registry_remote $_ { url http://127.0.0.1:9; cache any; }" }
 			sort keys %remotes) if %remotes;
 
 	$store ||= 'local';

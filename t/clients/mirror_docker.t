@@ -101,8 +101,10 @@ for my $name ('alpine:3', "alpine\@$alpine->{digest}", 'team/other:1',
 	'edge.example.com/quay.io/team/app:1',
 	"edge.example.com/harbor.example.com/team/app\@$private->{digest}")
 {
+	my $format = '{{.Repository}}:{{.Tag}}';
+
 	run(@docker, 'rmi', $_) for split /\s+/,
-		(run(@docker, qw/ images --format /, '{{.Repository}}:{{.Tag}}'))[1];
+		(run(@docker, qw/ images --format /, $format))[1];
 	runs([@docker, 'pull', $name], "gone, $name");
 }
 

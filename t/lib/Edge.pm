@@ -22,6 +22,7 @@ our @EXPORT = qw/ example /;
 use Cwd qw/ abs_path /;
 use File::Basename qw/ dirname /;
 use JSON::PP;
+use POSIX qw/ uname /;
 use Scalar::Util qw/ weaken /;
 use Test::More;
 
@@ -36,12 +37,14 @@ use Test::Nginx::Token;
 my $EXAMPLES = abs_path(dirname(__FILE__) . '/../../conf/examples');
 
 my $RESOLVER = '10.0.0.53';
+my $ARCHITECTURE = { aarch64 => 'arm64' }->{(uname())[4]} // 'amd64';
 
 # where nginx listens; what is on 127.0.0.1 dockerd does not verify
 
 our $ADDRESS = '10.0.0.1';
 
-# those on the Internet are not among those that are private (RFC 6890)
+# those on the Internet are not among those that are private (RFC 6890);
+# ghcr.io leads to nginx itself
 
 my %ADDRESS = (
 	'registry-1.docker.io' => '11.0.0.1',
@@ -84,7 +87,7 @@ sub new {
 	weaken($self->{t});
 
 	address($_) for $ADDRESS, values %ADDRESS;
-	name_server($t, $RESOLVER, %ADDRESS);
+	name_server($t, $RESOLVER, %ADDRESS, 'ghcr.io' => $ADDRESS);
 	trust($self->{internet}->file());
 	put_file('/etc/nginx/ca.crt', slurp($self->{ca}->file()));
 	put_file('/etc/containers/policy.json',
@@ -109,15 +112,15 @@ sub fill {
 	rootfs("$path/root", $message);
 
 	my $digest = oci_layout("$path/layout", $tag,
-		amd64 => [ "$path/root", "$path/large" ]);
+		$ARCHITECTURE => [ "$path/root", "$path/large" ]);
 
 	my $filler = $self->{filler}{$registry}
 		//= Test::Nginx::DockerRegistry->new($self->{t},
 			port => 5100 + keys %{$self->{filler} // {}},
 			root => "$self->{dir}/$registry");
 
-	my ($status, $out) = Clients::run(qw/ skopeo copy --dest-tls-verify=false /,
-		"oci:$path/layout:$tag",
+	my ($status, $out) = Clients::run(qw/ skopeo copy
+		--dest-tls-verify=false /, "oci:$path/layout:$tag",
 		'docker://127.0.0.1:' . $filler->port() . "/$name");
 	die $out if $status != 0;
 

@@ -18,6 +18,7 @@ our @EXPORT = qw/ machine address hosts name_server trust put_file /;
 use File::Path qw/ make_path /;
 use FindBin;
 use IO::Socket::INET;
+use Socket qw/ inet_aton /;
 
 ###############################################################################
 
@@ -95,11 +96,14 @@ sub name_server {
 
 sub resolve {
 	my ($query, $addresses) = @_;
-	my ($id, $count) = unpack('n x2 n', $query);
 	my $offset = 12;
 	my @name;
 
-	return undef if length $query < 17 || $count != 1;
+	return undef if length $query < 17;
+
+	my ($id, $count) = unpack('n x2 n', $query);
+
+	return undef if $count != 1;
 
 	while (my $length = unpack("x$offset C", $query)) {
 		push @name, substr($query, $offset + 1, $length);
@@ -108,13 +112,14 @@ sub resolve {
 	}
 
 	my $question = substr($query, 12, $offset + 5 - 12);
+	my $type = unpack('n', substr($question, -4));
 	my $address = $addresses->{lc join('.', @name)};
-	my $known = defined $address && unpack('x' . (length($question) - 4)
-		. ' n', $question) == 1;
 
-	return pack('n6', $id, defined $address ? 0x8180 : 0x8183, 1, $known, 0, 0)
-		. $question . ($known ? pack('n n n N n a4', 0xc00c, 1, 1, 60, 4,
-			IO::Socket::INET::inet_aton($address)) : '');
+	my $answer = defined $address && $type == 1
+		? pack('n3 N n/a', 0xc00c, 1, 1, 60, inet_aton($address)) : '';
+
+	return pack('n6', $id, defined $address ? 0x8180 : 0x8183, 1,
+		length $answer ? 1 : 0, 0, 0) . $question . $answer;
 }
 
 # an authority that every program here believes, for those who look into the
