@@ -485,7 +485,7 @@ ngx_http_registry_rest_memory(ngx_http_registry_ctx_t *ctx, u_char *data,
         ngx_memmove(f->tail, f->tail + held, f->tail_len - held);
         f->tail_len -= held;
 
-        if (n > held) {
+        if (data && n > held) {
             b->last = ngx_cpymem(b->last, data, n - held);
             data += n - held;
             len -= n - held;
