@@ -98,6 +98,13 @@ typedef struct {
 
 
 typedef struct {
+    registry_str_t                     text;
+    u_char                            *file;      /* of the directive */
+    ngx_uint_t                         line;
+} ngx_http_registry_pattern_t;
+
+
+typedef struct {
     ngx_http_registry_store_t         *store;     /* NULL: nothing hosted */
     ngx_str_t                          store_name;
     u_char                            *file;      /* of "registry" */
@@ -111,6 +118,7 @@ typedef struct {
 
     ngx_http_registry_purge_conf_t    *purge;     /* NULL: nothing else */
     ngx_http_complex_value_t          *offline;
+    ngx_array_t                       *local_only;  /* of patterns */
 
     ngx_uint_t                         push;
     ngx_flag_t                         delete;
@@ -181,6 +189,8 @@ struct ngx_http_registry_ctx_s {
     registry_route_t                   route;
     ngx_http_registry_remote_t        *remote;    /* NULL: hosted here */
     ngx_str_t                          ns;        /* in URIs; perhaps empty */
+    ngx_http_registry_remote_t        *origin;    /* of _hosted_begin() */
+    ngx_str_t                          origin_name;
     ngx_http_registry_store_t         *store;     /* of either */
     ngx_str_t                          name;      /* with the namespace */
     ngx_str_t                          remote_name;   /* without it */
@@ -245,6 +255,9 @@ struct ngx_http_registry_ctx_s {
     unsigned                           body_ready:1;
     unsigned                           linked:1;  /* known in memory */
     unsigned                           offline:1; /* asks no remote */
+    unsigned                           hosts:1;   /* the location, the name
+                                                     without namespace too */
+    unsigned                           local:1;   /* it is no remote's */
     unsigned                           replaced:1;  /* the body is ours */
     unsigned                           passed:1;    /* a remote's, error or
                                                        not */
@@ -259,6 +272,10 @@ ngx_int_t ngx_http_registry_handler(ngx_http_request_t *r);
 
 ngx_int_t ngx_http_registry_begin(ngx_http_request_t *r,
     ngx_http_registry_step_pt step);
+
+/* sets the first step of a request that is a remote's */
+
+ngx_int_t ngx_http_registry_remote_begin(ngx_http_registry_ctx_t *ctx);
 
 /* the request's state, made when first asked for; NULL if memory is short */
 
@@ -471,6 +488,14 @@ ngx_int_t ngx_http_registry_remotes_start(ngx_conf_t *cf,
 ngx_uint_t ngx_http_registry_same_location(ngx_http_request_t *r,
     ngx_str_t *one, ngx_str_t *two);
 
+/*
+ * 1 if the rules for the URI are those of the request: it is found in the
+ * same location, or in none that is about repositories; else 0.
+ */
+
+ngx_uint_t ngx_http_registry_same_rules(ngx_http_request_t *r,
+    ngx_str_t *uri);
+
 
 /* variables.c */
 
@@ -631,6 +656,37 @@ ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
 
 ngx_int_t ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_init(ngx_conf_t *cf);
+
+
+/*
+ * hosted.c: locations with what is hosted and with remotes.  The directive,
+ * and what is wrong with what it says.
+ */
+
+char *ngx_http_registry_local_only(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_registry_merge_local_only(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
+
+/* sets ctx->hosts and ctx->local; NGX_ERROR if memory is short */
+
+ngx_int_t ngx_http_registry_hosted(ngx_http_registry_ctx_t *ctx);
+
+/* whose a request with this method is */
+
+typedef enum {
+    NGX_HTTP_REGISTRY_SIDE_REMOTE = 0,
+    NGX_HTTP_REGISTRY_SIDE_FIRST,       /* hosted, or else the remote's */
+    NGX_HTTP_REGISTRY_SIDE_HOSTED
+} ngx_http_registry_side_e;
+
+ngx_http_registry_side_e ngx_http_registry_side(ngx_http_registry_ctx_t *ctx,
+    const ngx_http_registry_method_t *method);
+
+/* makes it one that is hosted here, and looks whether it is */
+
+void ngx_http_registry_hosted_begin(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_hosted_first(ngx_http_registry_ctx_t *ctx);
 
 
 /* offline.c: the directive, and what the location has said */

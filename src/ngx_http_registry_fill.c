@@ -371,6 +371,8 @@ ngx_http_registry_run_give(ngx_http_registry_run_t *run, ngx_int_t rc,
 
     while (!ngx_queue_empty(&run->waiters)) {
         q = ngx_queue_head(&run->waiters);
+
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         ngx_queue_remove(q);
 
         fill = ngx_queue_data(q, ngx_http_registry_fill_t, queue);

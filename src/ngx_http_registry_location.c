@@ -36,6 +36,38 @@ ngx_http_registry_same_location(ngx_http_request_t *r, ngx_str_t *one,
 }
 
 
+ngx_uint_t
+ngx_http_registry_same_rules(ngx_http_request_t *r, ngx_str_t *uri)
+{
+    ngx_http_core_loc_conf_t  *clcf, *here, *there;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    clcf = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
+
+    here = clcf;
+    there = clcf;
+
+    (void) ngx_http_registry_find_location(clcf, &r->uri, &here);
+    (void) ngx_http_registry_find_location(clcf, uri, &there);
+
+    if (here == there || there == clcf) {
+        return 1;
+    }
+
+#if (NGX_PCRE)
+    if (there->regex) {
+        return 0;
+    }
+#endif
+
+    /* a site's "/" is about no repository, unless it is a registry */
+
+    return there->name.len < sizeof("/v2/") - 1
+           && there->handler != ngx_http_registry_handler;
+}
+
+
 /* as ngx_http_core_find_location(): 1 if no regular expression may follow */
 
 static ngx_uint_t

@@ -97,6 +97,13 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       0,
       NULL },
 
+    { ngx_string("registry_local_only"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_registry_local_only,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("registry_offline"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_registry_set_offline,
@@ -464,6 +471,7 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     rlcf->proxy = NGX_CONF_UNSET;
     rlcf->purge = NGX_CONF_UNSET_PTR;
     rlcf->offline = NGX_CONF_UNSET_PTR;
+    rlcf->local_only = NGX_CONF_UNSET_PTR;
     rlcf->push = NGX_CONF_UNSET_UINT;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
@@ -486,6 +494,11 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_registry_main_conf_t  *mcf;
 
     rv = ngx_http_registry_merge_purge(cf, prev, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    rv = ngx_http_registry_merge_local_only(cf, prev, conf);
     if (rv != NGX_CONF_OK) {
         return rv;
     }

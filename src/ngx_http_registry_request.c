@@ -292,9 +292,10 @@ ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_str_t            uri, *text;
-    ngx_http_request_t  *r;
+    ngx_int_t                  rc;
+    ngx_str_t                  uri, *text;
+    ngx_http_request_t        *r;
+    ngx_http_registry_side_e   side;
 
     r = ctx->request;
 
@@ -341,6 +342,14 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
         return ngx_http_registry_fail(ctx, ctx->route_error, NULL);
     }
 
+    if (ngx_http_registry_hosted(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ctx->local && !ctx->hosts) {
+        return ngx_http_registry_name_unknown(ctx);
+    }
+
     if (ctx->method == NULL || !ngx_http_registry_permits(ctx, ctx->method)) {
         return ngx_http_registry_not_allowed(ctx);
     }
@@ -349,6 +358,12 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 
     if (r != r->main && !(r->method & NGX_HTTP_REGISTRY_READ)) {
         return ngx_http_registry_not_allowed(ctx);
+    }
+
+    side = ngx_http_registry_side(ctx, ctx->method);
+
+    if (side == NGX_HTTP_REGISTRY_SIDE_HOSTED) {
+        ngx_http_registry_hosted_begin(ctx);
     }
 
     if (r == r->main) {
@@ -365,6 +380,18 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
         return NGX_OK;
     }
 
+    if (side == NGX_HTTP_REGISTRY_SIDE_FIRST) {
+        ctx->step = ngx_http_registry_hosted_first;
+        return NGX_OK;
+    }
+
+    return ngx_http_registry_remote_begin(ctx);
+}
+
+
+ngx_int_t
+ngx_http_registry_remote_begin(ngx_http_registry_ctx_t *ctx)
+{
     if (ngx_http_registry_offline(ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -449,15 +476,20 @@ static ngx_uint_t
 ngx_http_registry_permits(ngx_http_registry_ctx_t *ctx,
     const ngx_http_registry_method_t *method)
 {
-    if (ctx->remote && method->proxy == NULL) {
+    ngx_uint_t  remote;
+
+    remote = (ctx->remote && ngx_http_registry_side(ctx, method)
+                             != NGX_HTTP_REGISTRY_SIDE_HOSTED);
+
+    if (remote && method->proxy == NULL) {
         return 0;
     }
 
     switch (method->needs) {
 
     case NGX_HTTP_REGISTRY_MAY_PUSH:
-        return ctx->conf->push >= (ctx->remote ? NGX_HTTP_REGISTRY_PUSH_PROXY
-                                               : NGX_HTTP_REGISTRY_PUSH_ON);
+        return ctx->conf->push >= (remote ? NGX_HTTP_REGISTRY_PUSH_PROXY
+                                          : NGX_HTTP_REGISTRY_PUSH_ON);
 
     case NGX_HTTP_REGISTRY_MAY_DELETE:
         return ctx->conf->delete;

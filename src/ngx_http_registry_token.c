@@ -701,6 +701,8 @@ ngx_http_registry_token_end(ngx_http_registry_token_fetch_t *fetch,
 
     while (!ngx_queue_empty(&fetch->waiters)) {
         q = ngx_queue_head(&fetch->waiters);
+
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         ngx_queue_remove(q);
 
         t = ngx_queue_data(q, ngx_http_registry_token_t, queue);

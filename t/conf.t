@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(165);
+	->plan(171);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -457,6 +457,24 @@ server {
 }
 EOF
 }
+
+for my $pattern ('A/*', 'a:1', '""', 'a?', 'x' x 256) {
+	refused($t, "pattern $pattern", <<"EOF", qr/invalid pattern ".*" of repositories/);
+registry_local_only a/* $pattern;                       # here
+EOF
+}
+
+refused($t, 'pattern with a namespace', <<'EOF', qr!pattern "ghcr.io/a/\*" of names!);
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry_proxy all;
+        registry_local_only a/*;
+        registry_local_only b/* ghcr.io/a/*;            # here
+    }
+}
+EOF
 
 # something else that answers in the location, before or after
 

@@ -20,6 +20,7 @@ use Time::HiRes qw/ time /;
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::Origin;
 use Clients;
 use Images;
 
@@ -35,7 +36,7 @@ my @snippets = snippets('../README.md', glob('../docs/*.md'));
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(109 + 2 * @snippets);
+	->has_daemon('openssl')->plan(111 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -348,6 +349,64 @@ like(http_get($_, LocalAddr => '127.0.0.2'), qr/ 403 /,
 
 $t->stop();
 
+# a branch office
+
+my $hub = Test::Nginx::Origin->new($t, port => 8091);
+my $harbor = Test::Nginx::Origin->new($t, port => 8092);
+
+example('branch-office.conf', 'https://registry-1.docker.io' => $hub->url(),
+	'https://harbor.example.com' => $harbor->url());
+
+$registry = Images->new(port(8080));
+$image = $hub->image('library/alpine', '3', [ $blob = Images::blob('hub') ]);
+
+is(join("\n", $registry->check('alpine', '3', $image->{digest})), '',
+	'branch: Docker Hub');
+
+$image = Images::image([ $blob = Images::blob('own') ]);
+$hub->image('office/app', '2', [ 'not ours' ]);
+
+is($registry->push_image('office/app', '1', $image, 'patch'), undef,
+	'branch: push');
+is(join("\n", $registry->check('office/app', '1', $image->{digest})), '',
+	'branch: our own');
+is($registry->request('GET', '/v2/office/app/manifests/2')->{status}, 404,
+	'branch: not somebody else\'s');
+
+my $of_harbor = 'harbor.example.com/team/app';
+
+$image = $harbor->image('team/app', '1', [ 'first' ]);
+is($registry->request('GET', "/v2/$of_harbor/manifests/1?ns=harbor.example.com")
+	->{content}, $image->{content}, 'branch: the main site');
+
+$image = $harbor->image('team/app', '1', [ 'second' ]);
+$r = $registry->request('POST', '/purge/harbor.example.com', encode_json({
+	type => 'PUSH_ARTIFACT', event_data => {
+		resources => [ { digest => $image->{digest}, tag => '1' } ],
+		repository => { repo_full_name => 'team/app' } } }));
+is($r->{content},
+	'{"purged":{"tags":1,"manifests":0,"blobs":0},"skipped":0}',
+	'branch: webhook');
+is($registry->request('GET', "/v2/$of_harbor/manifests/1?ns=harbor.example.com")
+	->{content}, $image->{content}, 'branch: pushed there');
+like(http_get('/purge/', LocalAddr => '127.0.0.2'), qr/ 403 /,
+	'branch: not for everybody');
+
+$t->write_file('registry.offline', '');
+$_->forget() for $hub, $harbor;
+$image = $hub->image('library/alpine', '4', [ 'new' ]);
+is($registry->request('GET', '/v2/alpine/manifests/3')->{status}, 200,
+	'branch: offline');
+$r = $registry->request('GET', '/v2/alpine/manifests/4');
+is($r->{status} . code($r), '504UNAVAILABLE', 'branch: offline, not here');
+is($hub->requests(), 0, 'branch: offline, not asked');
+
+unlink "$d/registry.offline";
+is($registry->request('GET', '/v2/alpine/manifests/4')->{status}, 200,
+	'branch: online again');
+
+$t->stop();
+
 # the image, which has a directory for the store already
 
 mkdir "$d/docker-conf";
@@ -416,11 +475,19 @@ undef $t;
 
 # Runs an example with paths and ports of the test's own.
 
+# example(name, what is there => what is to be there ...)
+
 sub example {
-	my ($name) = @_;
+	my ($name, %urls) = @_;
+	my $conf = slurp("$examples/$name");
 
 	$seen{$name} = 1;
-	run_conf($name, slurp("$examples/$name"));
+
+	for my $url (keys %urls) {
+		$conf =~ s/\Q$url\E/$urls{$url}/g or die "$name: no $url\n";
+	}
+
+	run_conf($name, $conf);
 }
 
 sub run_conf {

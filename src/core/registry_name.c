@@ -93,6 +93,69 @@ registry_tag_valid(registry_str_t tag)
 }
 
 
+int
+registry_pattern_valid(registry_str_t pattern)
+{
+    char    c;
+    size_t  i;
+
+    if (pattern.len == 0 || pattern.len > REGISTRY_NAME_MAX) {
+        return 0;
+    }
+
+    for (i = 0; i < pattern.len; i++) {
+        c = pattern.data[i];
+
+        if (!registry_name_alnum(c) && c != '*' && c != '/' && c != '.'
+            && c != '_' && c != '-')
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* when what follows the last "*" does not fit, it takes one byte more */
+
+int
+registry_name_match(registry_str_t name, registry_str_t pattern)
+{
+    size_t  n, p, star, taken;
+
+    n = 0;
+    p = 0;
+    star = pattern.len;
+    taken = 0;
+
+    while (n < name.len) {
+
+        if (p < pattern.len && pattern.data[p] == '*') {
+            star = p++;
+            taken = n;
+
+        } else if (p < pattern.len && pattern.data[p] == name.data[n]) {
+            p++;
+            n++;
+
+        } else if (star < pattern.len) {
+            p = star + 1;
+            n = ++taken;
+
+        } else {
+            return 0;
+        }
+    }
+
+    while (p < pattern.len && pattern.data[p] == '*') {
+        p++;
+    }
+
+    return p == pattern.len;
+}
+
+
 static int
 registry_name_alnum(char c)
 {

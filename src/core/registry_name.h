@@ -23,4 +23,16 @@ int registry_name_valid(registry_str_t name);
 int registry_tag_valid(registry_str_t tag);
 
 
+/*
+ * Patterns of names: "*" stands for any bytes, slashes too, or none.  A valid
+ * one has nothing else in it that cannot be in a name.
+ */
+
+int registry_pattern_valid(registry_str_t pattern);
+
+/* 1 if the whole name is as the pattern says, else 0 */
+
+int registry_name_match(registry_str_t name, registry_str_t pattern);
+
+
 #endif /* REGISTRY_NAME_H */

@@ -1,14 +1,19 @@
 
 /*
- * Names and tags, against the regular expressions of the specification.
+ * Names and tags, against the regular expressions of the specification, and
+ * patterns against the C library's.
  */
 
 
+#include <fnmatch.h>
 #include <regex.h>
 
 #include "fuzz.h"
 #include "registry_name.h"
 
+
+#define PATTERN    16       /* bytes: the C library's takes its time */
+#define NAME       64
 
 #define COMPONENT  "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
 
@@ -56,6 +61,40 @@ matches(const regex_t *regex, const uint8_t *data, size_t size, size_t max)
 }
 
 
+/* a pattern, a line feed, and what is to be like it */
+
+static void
+check_pattern(const uint8_t *data, size_t size)
+{
+    char            pattern[PATTERN + 1], name[NAME + 1];
+    size_t          n, len;
+    const uint8_t  *p;
+
+    p = memchr(data, '\n', size);
+
+    if (p == NULL || memchr(data, '\0', size) != NULL) {
+        return;
+    }
+
+    n = (size_t) (p - data);
+    len = size - n - 1;
+
+    if (n > PATTERN || len > NAME
+        || !registry_pattern_valid(fuzz_str(data, n)))
+    {
+        return;
+    }
+
+    memcpy(pattern, data, n);
+    pattern[n] = '\0';
+    memcpy(name, p + 1, len);
+    name[len] = '\0';
+
+    fuzz_check(registry_name_match(fuzz_str(p + 1, len), fuzz_str(data, n))
+               == (fnmatch(pattern, name, 0) == 0));
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -67,6 +106,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                == matches(&name_regex, data, size, REGISTRY_NAME_MAX));
     fuzz_check(registry_tag_valid(in)
                == matches(&tag_regex, data, size, REGISTRY_TAG_MAX));
+
+    check_pattern(data, size);
 
     return 0;
 }

@@ -99,6 +99,77 @@ check_name_bytes(void)
 
 
 static void
+check_match(const char *pattern, const char *name, int expected)
+{
+    registry_str_t  p, s;
+
+    p = unit_text(pattern);
+    s = unit_text(name);
+
+    unit_ok(registry_name_match(s, p) == expected,
+            "\"%s\" is %s as \"%s\" says", name, expected ? "" : "not ",
+            pattern);
+
+    unit_free(s);
+    unit_free(p);
+}
+
+
+static void
+check_patterns(void)
+{
+    size_t                    i;
+    registry_str_t            s;
+    static const char *const  good[] = {
+        "*", "**", "a", "a/*", "*/b", "a-*_x.y", "*a*", "//"
+    };
+    static const char *const  bad[] = {
+        "", "A", "a b", "a:1", "a@b", "a?", "[a]", "a\\", "a%", "\x7f"
+    };
+    static const struct {
+        const char  *pattern;
+        const char  *yes[5];
+        const char  *no[6];
+    }  cases[] = {
+        { "a", { "a" }, { "b", "aa", "", "a/a" } },
+        { "*", { "a", "a/b", "" }, { NULL } },
+        { "a/*", { "a/b", "a/b/c", "a/" }, { "a", "aa/b", "b/a/c" } },
+        { "*/b", { "a/b", "a/a/b", "b/b", "/b" }, { "b", "a/bb", "a/b/c" } },
+        { "a*b", { "ab", "a/b", "abb", "aab", "a/b/b" },
+          { "a", "b", "abc", "ba" } },
+        { "a*b*c", { "abc", "aXbYc", "abcabc", "abbcc" },
+          { "ac", "acb", "ab", "bac" } },
+        { "*ab*ab*", { "abab", "aabab", "xabyabz" }, { "ab", "aba", "abba" } },
+        { "a**b", { "ab", "axb" }, { "a" } }
+    };
+    size_t                    j;
+
+    for (i = 0; i < unit_count(good); i++) {
+        s = unit_text(good[i]);
+        unit_ok(registry_pattern_valid(s), "pattern \"%s\"", good[i]);
+        unit_free(s);
+    }
+
+    for (i = 0; i < unit_count(bad); i++) {
+        s = unit_text(bad[i]);
+        unit_ok(!registry_pattern_valid(s), "no pattern \"%s\"", bad[i]);
+        unit_free(s);
+    }
+
+    for (i = 0; i < unit_count(cases); i++) {
+
+        for (j = 0; j < 5 && cases[i].yes[j]; j++) {
+            check_match(cases[i].pattern, cases[i].yes[j], 1);
+        }
+
+        for (j = 0; j < 6 && cases[i].no[j]; j++) {
+            check_match(cases[i].pattern, cases[i].no[j], 0);
+        }
+    }
+}
+
+
+static void
 check_lengths(void)
 {
     char            text[512];
@@ -112,6 +183,7 @@ check_lengths(void)
 
     s = unit_bytes(text, REGISTRY_NAME_MAX + 1);
     unit_ok(!registry_name_valid(s), "no name of 256 bytes");
+    unit_ok(!registry_pattern_valid(s), "no pattern of 256 bytes");
     unit_free(s);
 
     text[1] = '/';
@@ -164,6 +236,7 @@ main(void)
     check_name_bytes();
     check_tags();
     check_lengths();
+    check_patterns();
 
     zero = unit_bytes("a\0b", 3);
     unit_ok(!registry_name_valid(zero), "no name with a zero in it");
