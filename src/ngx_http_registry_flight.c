@@ -73,6 +73,8 @@ static size_t ngx_http_registry_flight_size(size_t zone);
 static ngx_int_t ngx_http_registry_flight_init(ngx_http_registry_zone_t *zone,
     ngx_http_registry_zone_t *old, ngx_log_t *log);
 
+static void ngx_http_registry_flight_enter(
+    ngx_http_registry_flight_t *flight);
 static ngx_http_registry_flight_entry_t *ngx_http_registry_flight_find(
     ngx_http_registry_flights_t *sh, ngx_str_t *key, uint32_t hash);
 static ngx_http_registry_flight_entry_t *ngx_http_registry_flight_create(
@@ -281,16 +283,7 @@ ngx_http_registry_flight_take(ngx_http_registry_flight_t *flight,
         return NGX_DECLINED;
     }
 
-    ngx_queue_insert_tail(&ngx_http_registry_flights, &flight->queue);
-
-    flight->timer.data = flight;
-    flight->timer.log = ngx_cycle->log;
-    flight->flush.data = flight;
-    flight->flush.log = ngx_cycle->log;
-    flight->flush.handler = ngx_http_registry_flight_flush;
-    flight->change.data = flight;
-    flight->change.log = ngx_cycle->log;
-    flight->change.handler = ngx_http_registry_flight_change;
+    ngx_http_registry_flight_enter(flight);
 
     if (rc == NGX_OK) {
         ngx_http_registry_flight_beat(&flight->timer);
@@ -299,6 +292,24 @@ ngx_http_registry_flight_take(ngx_http_registry_flight_t *flight,
     ngx_http_registry_flight_look(flight);
 
     return rc;
+}
+
+
+static void
+ngx_http_registry_flight_enter(ngx_http_registry_flight_t *flight)
+{
+    flight->timer.data = flight;
+    flight->timer.log = ngx_cycle->log;
+
+    flight->flush.data = flight;
+    flight->flush.log = ngx_cycle->log;
+    flight->flush.handler = ngx_http_registry_flight_flush;
+
+    flight->change.data = flight;
+    flight->change.log = ngx_cycle->log;
+    flight->change.handler = ngx_http_registry_flight_change;
+
+    ngx_queue_insert_tail(&ngx_http_registry_flights, &flight->queue);
 }
 
 

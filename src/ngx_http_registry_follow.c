@@ -36,6 +36,7 @@ static ngx_int_t ngx_http_registry_follow_unsatisfiable(
 static ngx_int_t ngx_http_registry_follow_content_range(
     ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_follow_send(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_follow_more(ngx_http_registry_ctx_t *ctx);
 static off_t ngx_http_registry_follow_limit(ngx_http_registry_follow_t *f);
 static ngx_int_t ngx_http_registry_follow_reopened(
     ngx_http_registry_ctx_t *ctx);
@@ -472,46 +473,18 @@ ngx_http_registry_follow_send(ngx_http_registry_ctx_t *ctx)
 
         b = ngx_http_registry_follow_file(ctx,
                                           ngx_http_registry_follow_limit(f));
-        if (b) {
-            out.buf = b;
-            out.next = NULL;
-
-            rc = ngx_http_registry_send(ctx, &out);
-
-            if (f->last && rc != NGX_ERROR) {
-                ctx->rc = NGX_OK;
-                return NGX_DONE;
-            }
-
-            continue;
+        if (b == NULL) {
+            return ngx_http_registry_follow_more(ctx);
         }
 
-        switch (f->fetch.state) {
+        out.buf = b;
+        out.next = NULL;
 
-        case NGX_HTTP_REGISTRY_FETCH_RUNNING:
-            break;
+        rc = ngx_http_registry_send(ctx, &out);
 
-        case NGX_HTTP_REGISTRY_FETCH_DONE:
-            ctx->rc = ngx_http_send_special(ctx->request, NGX_HTTP_LAST);
+        if (f->last && rc != NGX_ERROR) {
+            ctx->rc = NGX_OK;
             return NGX_DONE;
-
-        case NGX_HTTP_REGISTRY_FETCH_DEGRADED:
-            ctx->step = ngx_http_registry_follow_rest;
-            return NGX_OK;
-
-        case NGX_HTTP_REGISTRY_FETCH_FOUND:
-            return ngx_http_registry_open_blob(ctx,
-                                           ngx_http_registry_follow_reopened);
-
-        case NGX_HTTP_REGISTRY_FETCH_FAILED:
-            rc = NGX_ERROR;
-            continue;
-        }
-
-        rc = ngx_http_registry_fetch_wait(&f->fetch);
-
-        if (rc == NGX_AGAIN) {
-            return ngx_http_registry_follow_wait(ctx);
         }
     }
 
@@ -519,11 +492,51 @@ ngx_http_registry_follow_send(ngx_http_registry_ctx_t *ctx)
         return NGX_AGAIN;
     }
 
-    /* a length, or a last chunk, that is missing tells the client */
-
     ctx->rc = NGX_ERROR;
 
     return NGX_DONE;
+}
+
+
+/* all that there is was sent: what comes next */
+
+static ngx_int_t
+ngx_http_registry_follow_more(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_fetch_t  *fetch;
+
+    fetch = &ctx->follow->fetch;
+
+    switch (fetch->state) {
+
+    case NGX_HTTP_REGISTRY_FETCH_RUNNING:
+        break;
+
+    case NGX_HTTP_REGISTRY_FETCH_DONE:
+        ctx->rc = ngx_http_send_special(ctx->request, NGX_HTTP_LAST);
+        return NGX_DONE;
+
+    case NGX_HTTP_REGISTRY_FETCH_DEGRADED:
+        ctx->step = ngx_http_registry_follow_rest;
+        return NGX_OK;
+
+    case NGX_HTTP_REGISTRY_FETCH_FOUND:
+        return ngx_http_registry_open_blob(ctx,
+                                           ngx_http_registry_follow_reopened);
+
+    case NGX_HTTP_REGISTRY_FETCH_FAILED:
+
+        /* a length, or a last chunk, that is missing tells the client */
+
+        ctx->rc = NGX_ERROR;
+        return NGX_DONE;
+    }
+
+    if (ngx_http_registry_fetch_wait(fetch) == NGX_AGAIN) {
+        return ngx_http_registry_follow_wait(ctx);
+    }
+
+    return NGX_OK;
 }
 
 
