@@ -73,6 +73,7 @@ typedef struct {
     ngx_ssl_t                        ssl[2];    /* to the remote itself; to
                                                    others, if the first has a
                                                    certificate of ours */
+    X509_STORE                      *system;    /* trusted, if no file is */
     ngx_http_registry_file_t         files[NGX_HTTP_REGISTRY_TLS_FILES];
     time_t                           checked;
     ngx_http_registry_session_t      sessions[NGX_HTTP_REGISTRY_SESSIONS];

@@ -21,7 +21,7 @@ static ngx_int_t ngx_http_registry_tls_load(
     ngx_http_registry_client_state_t *state, ngx_ssl_t *ssl, ngx_uint_t own,
     ngx_log_t *log);
 static ngx_int_t ngx_http_registry_tls_trust(
-    ngx_http_registry_client_t *client, ngx_ssl_t *ssl);
+    ngx_http_registry_client_state_t *state, ngx_ssl_t *ssl);
 static ngx_int_t ngx_http_registry_tls_identify(
     ngx_http_registry_client_t *client, ngx_ssl_t *ssl);
 static int ngx_http_registry_tls_password(char *buf, int size, int rwflag,
@@ -39,9 +39,10 @@ static char *ngx_http_registry_tls_name(ngx_http_registry_exchange_t *x);
 static void ngx_http_registry_tls_info(const ngx_ssl_conn_t *ssl_conn,
     int where, int ret);
 
+
 /*
- * What the system trusts, as it was when the configuration was read: a
- * megabyte, which is the same for all clients.
+ * What the system trusts, as it is when a configuration is read: a megabyte,
+ * which all clients of the configuration share.
  */
 
 static X509_STORE  *ngx_http_registry_tls_system;
@@ -80,11 +81,13 @@ ngx_http_registry_tls_init(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    if (client->ssl_verify
-        && client->ssl_trusted_certificate.len == 0
-        && ngx_http_registry_tls_system_init(cf) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (client->ssl_verify && client->ssl_trusted_certificate.len == 0) {
+
+        if (ngx_http_registry_tls_system_init(cf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        tls->system = ngx_http_registry_tls_system;
     }
 
     for (i = 0; i < NGX_HTTP_REGISTRY_TLS_FILES; i++) {
@@ -255,7 +258,7 @@ ngx_http_registry_tls_load(ngx_http_registry_client_state_t *state,
     SSL_CTX_sess_set_new_cb(ssl->ctx, ngx_http_registry_session_new);
 
     if (client->ssl_verify
-        && ngx_http_registry_tls_trust(client, ssl) != NGX_OK)
+        && ngx_http_registry_tls_trust(state, ssl) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -269,22 +272,22 @@ ngx_http_registry_tls_load(ngx_http_registry_client_state_t *state,
 
 
 static ngx_int_t
-ngx_http_registry_tls_trust(ngx_http_registry_client_t *client,
+ngx_http_registry_tls_trust(ngx_http_registry_client_state_t *state,
     ngx_ssl_t *ssl)
 {
     ngx_str_t  *file;
 
-    SSL_CTX_set_verify(ssl->ctx, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_verify_depth(ssl->ctx, (int) client->ssl_verify_depth);
+    file = &state->client->ssl_trusted_certificate;
 
-    file = &client->ssl_trusted_certificate;
+    SSL_CTX_set_verify(ssl->ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify_depth(ssl->ctx, (int) state->client->ssl_verify_depth);
 
     if (file->len == 0) {
 
         /* the context takes the reference */
 
-        X509_STORE_up_ref(ngx_http_registry_tls_system);
-        SSL_CTX_set_cert_store(ssl->ctx, ngx_http_registry_tls_system);
+        X509_STORE_up_ref(state->tls.system);
+        SSL_CTX_set_cert_store(ssl->ctx, state->tls.system);
 
         return NGX_OK;
     }

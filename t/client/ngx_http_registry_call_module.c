@@ -7,8 +7,9 @@
  *     registry_client NAME target=URL[,ssl_name] verify=off ...;
  *     location / { registry_call NAME http://host$request_uri; }
  *
- * Arguments of a request say when the call is freed: ?free=header, body,
- * send, done; pin=ADDRESS is the call's.
+ * Arguments of a request: "free" is the handler that frees the call (header,
+ * body, send, done), "pin" the call's, "header" the value of X-Test.  What
+ * went wrong is in X-Error of a 502.
  */
 
 
@@ -61,6 +62,8 @@ typedef struct {
 static ngx_int_t ngx_http_registry_call_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_registry_call_begin(ngx_http_request_t *r,
     ngx_http_registry_call_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_call_add_header(ngx_http_request_t *r,
+    ngx_http_registry_call_t *call);
 static void ngx_http_registry_call_body_handler(ngx_http_request_t *r);
 static void ngx_http_registry_call_read(ngx_http_request_t *r);
 static void ngx_http_registry_call_write(ngx_http_request_t *r);
@@ -281,7 +284,7 @@ static ngx_int_t
 ngx_http_registry_call_begin(ngx_http_request_t *r,
     ngx_http_registry_call_ctx_t *ctx)
 {
-    ngx_str_t                           text, value;
+    ngx_str_t                           text;
     registry_str_t                      in;
     ngx_http_registry_call_t           *call;
     ngx_http_registry_call_loc_conf_t  *lcf;
@@ -318,25 +321,8 @@ ngx_http_registry_call_begin(ngx_http_request_t *r,
     call->on_send = ngx_http_registry_call_on_send;
     call->on_done = ngx_http_registry_call_on_done;
 
-    /* what a header may be that the client sends on is the client's to say */
-
-    if (ngx_http_arg(r, (u_char *) "header", 6, &value) == NGX_OK) {
-
-        u_char *dst, *src;
-
-        dst = ngx_pnalloc(call->pool, value.len);
-        if (dst == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        src = value.data;
-        value.data = dst;
-        ngx_unescape_uri(&dst, &src, value.len, 0);
-        value.len = dst - value.data;
-
-        if (ngx_http_registry_call_header(call, "X-Test", &value) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
+    if (ngx_http_registry_call_add_header(r, call) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (ngx_http_registry_call_start(call) != NGX_AGAIN) {
@@ -344,6 +330,33 @@ ngx_http_registry_call_begin(ngx_http_request_t *r,
     }
 
     return NGX_OK;
+}
+
+
+/* any bytes, since it is the client that refuses some */
+
+static ngx_int_t
+ngx_http_registry_call_add_header(ngx_http_request_t *r,
+    ngx_http_registry_call_t *call)
+{
+    u_char     *dst, *src;
+    ngx_str_t   value;
+
+    if (ngx_http_arg(r, (u_char *) "header", 6, &value) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    src = value.data;
+    dst = ngx_pnalloc(call->pool, value.len);
+    if (dst == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = dst;
+    ngx_unescape_uri(&dst, &src, value.len, 0);
+    value.len = dst - value.data;
+
+    return ngx_http_registry_call_header(call, "X-Test", &value);
 }
 
 
