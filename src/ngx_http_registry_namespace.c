@@ -75,12 +75,14 @@ ngx_http_registry_namespace_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* an unknown one is answered where the location's rules hold */
+    /*
+     * An unknown one is answered where the location's rules hold.  The last
+     * component stays as it is, and so does r->exten.
+     */
 
     if (rc == NGX_OK && uri.data != r->uri.data) {
         r->uri = uri;
         r->valid_unparsed_uri = 0;
-        ngx_http_set_exten(r);
     }
 
     return NGX_DECLINED;
@@ -221,8 +223,11 @@ ngx_http_registry_namespace_uri(ngx_http_request_t *r,
     }
 
     uri->data = p;
-    p = ngx_sprintf(p, "/v2/%V%V", &remote->name, &library);
-    uri->len = ngx_cpymem(p, rest, len) - uri->data;
+    p = ngx_cpymem(p, "/v2/", 4);
+    p = ngx_cpymem(p, remote->name.data, remote->name.len);
+    p = ngx_cpymem(p, library.data, library.len);
+    p = ngx_cpymem(p, rest, len);
+    uri->len = p - uri->data;
 
     return NGX_OK;
 }
