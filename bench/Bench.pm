@@ -142,7 +142,7 @@ sub worker {
 
 	for (1 .. 100) {
 		for my $proc (glob('/proc/[0-9]*')) {
-			my ($pid, $parent) = eval { read_file("$proc/stat") }
+			my ($pid, $parent) = (eval { read_file("$proc/stat") } // '')
 				=~ /^(\d+) \(.*\) \S (\d+)/s or next;
 			return $pid if $parent == $master
 				&& read_file("$proc/cmdline") =~ /worker process/;

@@ -75,12 +75,14 @@ ngx_http_registry_namespace_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* an unknown one is answered where the location's rules hold */
+    /*
+     * An unknown one is answered where the location's rules hold.  The last
+     * component stays as it is, and so does r->exten.
+     */
 
     if (rc == NGX_OK && uri.data != r->uri.data) {
         r->uri = uri;
         r->valid_unparsed_uri = 0;
-        ngx_http_set_exten(r);
     }
 
     return NGX_DECLINED;
@@ -181,53 +183,51 @@ ngx_http_registry_namespace_said(ngx_http_request_t *r, u_char *buf,
 
 /*
  * "/v2/NAMESPACE" and the rest, which begins with a slash or is empty; at
- * Docker Hub a name of one component lives in "library"
+ * Docker Hub a name of one component lives in "library".  What is canonical
+ * is left alone.
  */
 
 static ngx_int_t
 ngx_http_registry_namespace_uri(ngx_http_request_t *r,
     ngx_http_registry_remote_t *remote, u_char *rest, ngx_str_t *uri)
 {
-    u_char            *p, *last;
-    size_t             len;
-    ngx_str_t          library;
-    registry_str_t     path;
-    registry_route_t   route;
+    u_char          *p, *first;
+    size_t           len;
+    ngx_str_t        library;
+    registry_str_t   path;
 
-    last = r->uri.data + r->uri.len;
-    len = last - rest;
+    first = r->uri.data + 4;
+    len = r->uri.data + r->uri.len - rest;
 
     ngx_str_null(&library);
+
+    if (remote->library && len) {
+        path.data = (const char *) rest + 1;
+        path.len = len - 1;
+
+        if (registry_route_single(path)) {
+            ngx_str_set(&library, "/library");
+        }
+    }
+
+    if (library.len == 0
+        && rest == first + remote->name.len
+        && ngx_strncmp(first, remote->name.data, remote->name.len) == 0)
+    {
+        return NGX_OK;
+    }
 
     p = ngx_pnalloc(r->pool, sizeof("/v2/library") + remote->name.len + len);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    if (remote->library) {
-
-        /* what the rest says without the namespace */
-
-        path.data = (char *) p;
-        path.len = ngx_cpymem(ngx_cpymem(p, "/v2", 3), rest, len) - p;
-
-        if (registry_route_parse(path, &route) == REGISTRY_ERROR_NONE
-            && route.name.len
-            && memchr(route.name.data, '/', route.name.len) == NULL)
-        {
-            ngx_str_set(&library, "/library");
-        }
-    }
-
     uri->data = p;
-    p = ngx_sprintf(p, "/v2/%V%V", &remote->name, &library);
-    uri->len = ngx_cpymem(p, rest, len) - uri->data;
-
-    if (uri->len == r->uri.len
-        && ngx_strncmp(uri->data, r->uri.data, uri->len) == 0)
-    {
-        *uri = r->uri;
-    }
+    p = ngx_cpymem(p, "/v2/", 4);
+    p = ngx_cpymem(p, remote->name.data, remote->name.len);
+    p = ngx_cpymem(p, library.data, library.len);
+    p = ngx_cpymem(p, rest, len);
+    uri->len = p - uri->data;
 
     return NGX_OK;
 }

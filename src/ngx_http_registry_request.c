@@ -281,9 +281,10 @@ ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx)
     }
 
     ctx->name.data = p;
-    ctx->name.len = ngx_sprintf(p, "%V/%*s", dir, ctx->route.name.len,
-                                ctx->route.name.data)
-                    - p;
+    p = ngx_cpymem(p, dir->data, dir->len);
+    *p++ = '/';
+    p = ngx_cpymem(p, ctx->route.name.data, ctx->route.name.len);
+    ctx->name.len = p - ctx->name.data;
 
     return NGX_OK;
 }

@@ -31,6 +31,8 @@ static const registry_route_word_t  registry_route_words[] = {
     (sizeof(registry_route_words) / sizeof(registry_route_words[0]))
 
 
+static size_t registry_route_component(registry_str_t path);
+static size_t registry_route_word(registry_str_t word);
 static int registry_route_pop(registry_str_t *rest, registry_str_t *last);
 static int registry_route_is(registry_str_t s, const char *word, size_t len);
 static int registry_route_endpoint(registry_str_t rest,
@@ -83,6 +85,66 @@ registry_route_parse(registry_str_t path, registry_route_t *route)
 }
 
 
+int
+registry_route_single(registry_str_t path)
+{
+    size_t            len;
+    registry_str_t    word;
+    registry_route_t  route;
+
+    /* most names are of more, and their second is no word of the API */
+
+    len = registry_route_component(path);
+
+    if (len == path.len) {
+        return 0;
+    }
+
+    word.data = path.data + len + 1;
+    word.len = path.len - len - 1;
+    word.len = registry_route_component(word);
+
+    return registry_route_word(word) != REGISTRY_ROUTE_WORDS
+           && registry_route_endpoint(path, &route)
+           && route.name.len == len
+           && registry_name_valid(route.name);
+}
+
+
+/* the length of what stands before the first slash */
+
+static size_t
+registry_route_component(registry_str_t path)
+{
+    size_t  n;
+
+    for (n = 0; n < path.len && path.data[n] != '/'; n++) {
+        /* void */
+    }
+
+    return n;
+}
+
+
+/* its index, or REGISTRY_ROUTE_WORDS */
+
+static size_t
+registry_route_word(registry_str_t word)
+{
+    size_t  i;
+
+    for (i = 0; i < REGISTRY_ROUTE_WORDS; i++) {
+        if (registry_route_is(word, registry_route_words[i].word.data,
+                              registry_route_words[i].word.len))
+        {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
 /* sets the endpoint, the name and the reference, none of them checked */
 
 static int
@@ -97,17 +159,10 @@ registry_route_endpoint(registry_str_t rest, registry_route_t *route)
         return 0;
     }
 
-    for (i = 0; /* void */ ; i++) {
+    i = registry_route_word(word);
 
-        if (i == REGISTRY_ROUTE_WORDS) {
-            return 0;
-        }
-
-        if (registry_route_is(word, registry_route_words[i].word.data,
-                              registry_route_words[i].word.len))
-        {
-            break;
-        }
+    if (i == REGISTRY_ROUTE_WORDS) {
+        return 0;
     }
 
     route->endpoint = registry_route_words[i].endpoint;

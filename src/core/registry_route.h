@@ -47,5 +47,12 @@ typedef struct {
 registry_error_e registry_route_parse(registry_str_t path,
     registry_route_t *route);
 
+/*
+ * Whether the repository of a path, given without its "/v2/", is a valid name
+ * of one component.  The reference is not looked at.
+ */
+
+int registry_route_single(registry_str_t path);
+
 
 #endif /* REGISTRY_ROUTE_H */

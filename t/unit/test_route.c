@@ -157,6 +157,26 @@ inside(registry_str_t s, registry_str_t path)
 }
 
 
+/* what else says whether a name has one component: where the name is good */
+
+static int
+single(registry_str_t path, registry_str_t name, int good_name)
+{
+    registry_str_t  rest;
+
+    if (path.len < 4) {
+        return 1;
+    }
+
+    rest.data = path.data + 4;
+    rest.len = path.len - 4;
+
+    return registry_route_single(rest)
+           == (good_name && name.len != 0
+               && memchr(name.data, '/', name.len) == NULL);
+}
+
+
 static void
 check_good(const good_t *expected)
 {
@@ -183,6 +203,7 @@ check_good(const good_t *expected)
                 || same(route.reference, route.digest.text)),
             "its reference is %sa digest",
             expected->by_digest ? "" : "not ");
+    unit_ok(single(path, route.name, 1), "its name has one component or not");
 
     unit_free(path);
 }
@@ -209,6 +230,9 @@ check_bad(const bad_t *expected)
             && same(route.reference, expected->reference)
             && route.by_digest == 0,
             "with what was found of name and reference");
+    unit_ok(strncmp(expected->path, "/v2/", 4) != 0
+            || single(path, route.name, error != REGISTRY_NAME_INVALID),
+            "its name has one component or not");
 
     unit_free(path);
 }
