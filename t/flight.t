@@ -102,7 +102,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $left = Test::Nginx::Origin->new($t, port => 8082);
 my $right = Test::Nginx::Origin->new($t, port => 8083, store => $left);
 
-$t->run()->plan(161);
+$t->run()->plan(163);
 
 ###############################################################################
 
@@ -445,6 +445,21 @@ $one->rule({ method => 'HEAD', status => 405 });
 ok(request(GET => "/v2/one/b/fifth/blobs/$blob->{digest}")->body
 	eq $blob->{content}, 'no HEAD');
 cmp_ok($one->bytes_sent(qr/fifth/), '<=', 1, 'no HEAD, one byte');
+
+$one->clear();
+
+# who joined is not refused for the sake of who began
+
+($blob, $path) = cold($one, 'b/refused', 100000);
+$one->blob('b/granted', $blob);
+$one->rule({ path => qr!refused/blobs!, status => 404, hold => 1 });
+$s = send_request(GET => $path);
+$one->await(qr!^GET .*refused/blobs/$blob->{digest}!);
+$second = send_request(GET => "/v2/one/b/granted/blobs/$blob->{digest}");
+$one->await(qr!^HEAD .*granted/blobs/$blob->{digest}!);
+$one->release();
+is(response($s)->status, 404, 'refused');
+ok(response($second)->body eq $blob->{content}, 'granted');
 
 $one->clear();
 
