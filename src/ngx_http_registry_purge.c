@@ -673,9 +673,11 @@ ngx_http_registry_purge_delete(ngx_http_registry_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    op->tag = ngx_http_registry_op_copy(op, &ctx->reference);
-    if (op->tag == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (p->stage == 0) {
+        op->tag = ngx_http_registry_op_copy(op, &ctx->reference);
+        if (op->tag == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
     /* who names a blob's digest may want to be rid of its very bytes */
