@@ -277,13 +277,13 @@ sub tiers {
 
 		sleep(1);
 
-		tier($origin, \%time, 0, 'shared memory', @paths);
 		stop('tiers');
 		start('tiers');
 		tier($origin, \%time, 0, 'memcached', @paths);
 		stop('tiers');
 		start('alone');
 		tier($origin, \%time, 0, 'store', @paths);
+		tier($origin, \%time, 0, 'shared memory', @paths);
 		stop('alone');
 	}
 

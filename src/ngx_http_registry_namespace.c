@@ -199,7 +199,7 @@ ngx_http_registry_namespace_uri(ngx_http_request_t *r,
     first = r->uri.data + 4;
     len = r->uri.data + r->uri.len - rest;
 
-    ngx_str_null(&library);
+    ngx_str_set(&library, "");
 
     if (remote->library && len) {
         path.data = (const char *) rest + 1;
