@@ -19,7 +19,7 @@ static ngx_int_t ngx_http_registry_fs_purge_hide(ngx_http_registry_op_t *op,
 static ngx_int_t ngx_http_registry_fs_purge_dir(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path);
 static ngx_int_t ngx_http_registry_fs_purge_entry(ngx_http_registry_op_t *op,
-    ngx_http_registry_path_t *path);
+    ngx_http_registry_path_t *path, const char *name);
 static ngx_int_t ngx_http_registry_fs_purge_count(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path);
 static ngx_int_t ngx_http_registry_fs_purge_list(ngx_http_registry_op_t *op,
@@ -183,17 +183,7 @@ ngx_http_registry_fs_purge_dir(ngx_http_registry_op_t *op,
             continue;
         }
 
-        path->len = len + snprintf(path->data + len,
-                                   sizeof(path->data) - len, "/%s",
-                                   de->d_name);
-
-        if (path->len >= sizeof(path->data)) {
-            ngx_set_errno(NGX_ENAMETOOLONG);
-            rc = ngx_http_registry_fs_failed(op, "unlink()", path->data);
-
-        } else {
-            rc = ngx_http_registry_fs_purge_entry(op, path);
-        }
+        rc = ngx_http_registry_fs_purge_entry(op, path, de->d_name);
 
         path->len = len;
         path->data[len] = '\0';
@@ -213,12 +203,22 @@ ngx_http_registry_fs_purge_dir(ngx_http_registry_op_t *op,
 }
 
 
+/* which makes the path longer */
+
 static ngx_int_t
 ngx_http_registry_fs_purge_entry(ngx_http_registry_op_t *op,
-    ngx_http_registry_path_t *path)
+    ngx_http_registry_path_t *path, const char *name)
 {
     if (op->limit == 0) {
         return NGX_AGAIN;
+    }
+
+    path->len += snprintf(path->data + path->len,
+                          sizeof(path->data) - path->len, "/%s", name);
+
+    if (path->len >= sizeof(path->data)) {
+        ngx_set_errno(NGX_ENAMETOOLONG);
+        return ngx_http_registry_fs_failed(op, "unlink()", path->data);
     }
 
     if (unlink(path->data) == 0) {

@@ -57,11 +57,15 @@ static ngx_int_t ngx_http_registry_purge_begin(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_purge_refuse(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_purge_said(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *rest);
+static ngx_int_t ngx_http_registry_purge_rest(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *rest);
 static ngx_int_t ngx_http_registry_purge_ns(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_remote_t **remote);
 static ngx_int_t ngx_http_registry_purge_unknown(ngx_http_registry_ctx_t *ctx,
     const void *name, size_t len);
 static ngx_int_t ngx_http_registry_purge_name(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *rest);
+static void ngx_http_registry_purge_split(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *rest);
 
 static ngx_int_t ngx_http_registry_purge_parse(ngx_http_registry_ctx_t *ctx);
@@ -198,40 +202,19 @@ ngx_http_registry_purge_refuse(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_purge_said(ngx_http_registry_ctx_t *ctx, ngx_str_t *rest)
 {
-    u_char                          *p, *last;
-    ngx_int_t                        rc;
-    ngx_str_t                       *uri, *prefix, first;
-    ngx_http_registry_remote_t      *remote, *ns;
-    ngx_http_registry_main_conf_t   *mcf;
-    ngx_http_registry_purge_conf_t  *conf;
+    u_char                         *p, *last;
+    ngx_int_t                       rc;
+    ngx_str_t                       first;
+    ngx_http_registry_remote_t     *remote, *ns, *own;
+    ngx_http_registry_main_conf_t  *mcf;
 
-    conf = ctx->conf->purge;
-    uri = &ctx->request->uri;
-    prefix = &conf->prefix;
-
-    ngx_str_null(rest);
-
-    /* "/purge" is no prefix of "/purged" */
-
-    if (uri->len < prefix->len
-        || ngx_strncmp(uri->data, prefix->data, prefix->len) != 0
-        || (uri->len > prefix->len && prefix->data[prefix->len - 1] != '/'
-            && uri->data[prefix->len] != '/'))
-    {
-        return ngx_http_registry_purge_unknown(ctx, uri->data, uri->len);
+    rc = ngx_http_registry_purge_rest(ctx, rest);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    p = uri->data + prefix->len;
-    last = uri->data + uri->len;
-
-    if (p < last && *p == '/') {
-        p++;
-    }
-
-    rest->data = p;
-    rest->len = last - p;
-
-    p = ngx_strlchr(p, last, '/');
+    last = rest->data + rest->len;
+    p = ngx_strlchr(rest->data, last, '/');
 
     first.data = rest->data;
     first.len = p ? (size_t) (p - first.data) : rest->len;
@@ -239,6 +222,7 @@ ngx_http_registry_purge_said(ngx_http_registry_ctx_t *ctx, ngx_str_t *rest)
     mcf = ngx_http_get_module_main_conf(ctx->request,
                                         ngx_http_registry_module);
 
+    own = ctx->conf->purge->remote;
     remote = ngx_http_registry_find_remote(mcf, &first);
 
     rc = ngx_http_registry_purge_ns(ctx, &ns);
@@ -246,18 +230,47 @@ ngx_http_registry_purge_said(ngx_http_registry_ctx_t *ctx, ngx_str_t *rest)
         return rc;
     }
 
-    if ((conf->remote && ns && ns != conf->remote)
-        || (conf->remote && remote && remote != conf->remote)
+    if ((own && ns && ns != own) || (own && remote && remote != own)
         || (ns && remote && remote != ns))
     {
         return ngx_http_registry_purge_unknown(ctx, first.data, first.len);
     }
 
-    ctx->purge->remote = conf->remote ? conf->remote : ns ? ns : remote;
+    ctx->purge->remote = own ? own : ns ? ns : remote;
 
     if (remote) {
         rest->data = p ? p + 1 : last;
         rest->len = last - rest->data;
+    }
+
+    return NGX_OK;
+}
+
+
+/* what comes after the prefix: "/purge" is none of "/purged" */
+
+static ngx_int_t
+ngx_http_registry_purge_rest(ngx_http_registry_ctx_t *ctx, ngx_str_t *rest)
+{
+    ngx_str_t  *prefix;
+
+    *rest = ctx->request->uri;
+    prefix = &ctx->conf->purge->prefix;
+
+    if (rest->len < prefix->len
+        || ngx_strncmp(rest->data, prefix->data, prefix->len) != 0
+        || (rest->len > prefix->len && prefix->data[prefix->len - 1] != '/'
+            && rest->data[prefix->len] != '/'))
+    {
+        return ngx_http_registry_purge_unknown(ctx, rest->data, rest->len);
+    }
+
+    rest->data += prefix->len;
+    rest->len -= prefix->len;
+
+    if (rest->len && rest->data[0] == '/') {
+        rest->data++;
+        rest->len--;
     }
 
     return NGX_OK;
@@ -315,21 +328,20 @@ ngx_http_registry_purge_unknown(ngx_http_registry_ctx_t *ctx,
 }
 
 
-/* "", "REPOSITORY/", "REPOSITORY", "REPOSITORY:TAG", "REPOSITORY@DIGEST" */
+/* what a DELETE names, as an event */
 
 static ngx_int_t
 ngx_http_registry_purge_name(ngx_http_registry_ctx_t *ctx, ngx_str_t *rest)
 {
-    u_char                     *p, *last;
     ngx_int_t                   rc;
     registry_digest_t           digest;
     registry_event_t           *event;
-    ngx_http_registry_purge_t  *purge;
+    ngx_http_registry_purge_t  *p;
 
-    purge = ctx->purge;
-    event = &purge->event;
+    p = ctx->purge;
+    event = &p->event;
 
-    if (purge->remote == NULL) {
+    if (p->remote == NULL) {
         return ngx_http_registry_purge_unknown(ctx, rest->data, rest->len);
     }
 
@@ -338,13 +350,52 @@ ngx_http_registry_purge_name(ngx_http_registry_ctx_t *ctx, ngx_str_t *rest)
         return rc;
     }
 
+    ngx_http_registry_purge_split(ctx, rest);
+
+    ngx_http_registry_detail(ctx, rest->data, rest->len);
+
+    if (rest->len && !registry_name_valid(event->repository)) {
+        return ngx_http_registry_fail(ctx, REGISTRY_NAME_INVALID, NULL);
+    }
+
+    if (event->tag.data && !registry_tag_valid(event->tag)) {
+        return ngx_http_registry_fail(ctx, REGISTRY_MANIFEST_INVALID,
+                                      "the tag is not valid");
+    }
+
+    if (event->digest.data
+        && registry_digest_parse(event->digest, &digest) != REGISTRY_OK)
+    {
+        return ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID, NULL);
+    }
+
+    ctx->ndetails = 0;
+
+    p->events.events = event;
+    p->events.n = 1;
+
+    ctx->step = ngx_http_registry_purge_next;
+
+    return NGX_OK;
+}
+
+
+/* "", "REPOSITORY/", "REPOSITORY", "REPOSITORY:TAG", "REPOSITORY@DIGEST" */
+
+static void
+ngx_http_registry_purge_split(ngx_http_registry_ctx_t *ctx, ngx_str_t *rest)
+{
+    u_char            *p, *last;
+    registry_event_t  *event;
+
+    event = &ctx->purge->event;
     event->action = REGISTRY_EVENT_DELETE;
 
     p = rest->data;
     last = rest->data + rest->len;
 
     if (p == last || last[-1] == '/') {
-        purge->below = 1;
+        ctx->purge->below = 1;
         last -= (p != last);
 
     } else {
@@ -367,31 +418,6 @@ ngx_http_registry_purge_name(ngx_http_registry_ctx_t *ctx, ngx_str_t *rest)
 
     event->repository.data = (char *) rest->data;
     event->repository.len = (char *) last - event->repository.data;
-
-    if (rest->len && !registry_name_valid(event->repository)) {
-        ngx_http_registry_detail(ctx, rest->data, rest->len);
-        return ngx_http_registry_fail(ctx, REGISTRY_NAME_INVALID, NULL);
-    }
-
-    if (event->tag.data && !registry_tag_valid(event->tag)) {
-        ngx_http_registry_detail(ctx, rest->data, rest->len);
-        return ngx_http_registry_fail(ctx, REGISTRY_MANIFEST_INVALID,
-                                      "the tag is not valid");
-    }
-
-    if (event->digest.data
-        && registry_digest_parse(event->digest, &digest) != REGISTRY_OK)
-    {
-        ngx_http_registry_detail(ctx, rest->data, rest->len);
-        return ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID, NULL);
-    }
-
-    purge->events.events = event;
-    purge->events.n = 1;
-
-    ctx->step = ngx_http_registry_purge_next;
-
-    return NGX_OK;
 }
 
 

@@ -11,6 +11,7 @@
 static void ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_route(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_admit(ngx_http_registry_ctx_t *ctx);
 static ngx_uint_t ngx_http_registry_served(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_name_unknown(ngx_http_registry_ctx_t *ctx);
 static ngx_uint_t ngx_http_registry_loop(ngx_http_request_t *r);
@@ -293,10 +294,9 @@ ngx_http_registry_parse_name(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    ngx_str_t                  uri, *text;
-    ngx_http_request_t        *r;
-    ngx_http_registry_side_e   side;
+    ngx_int_t            rc;
+    ngx_str_t            uri, *text;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
 
@@ -342,6 +342,20 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 
         return ngx_http_registry_fail(ctx, ctx->route_error, NULL);
     }
+
+    return ngx_http_registry_admit(ctx);
+}
+
+
+/* what the location permits begins */
+
+static ngx_int_t
+ngx_http_registry_admit(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_request_t        *r;
+    ngx_http_registry_side_e   side;
+
+    r = ctx->request;
 
     if (ngx_http_registry_hosted(ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -42,7 +42,7 @@ http {
 
     log_format purge "$status $registry_operation $registry_remote $registry_repository $registry_reference $registry_digest";
 
-    registry_cache edge { path %%TESTDIR%%/cache; }
+    registry_cache edge { path %%TESTDIR%%/cache;  max_size 1g; }
 
     registry_remote default { cache edge;  valid 1h;  valid 404 1h; }
 
