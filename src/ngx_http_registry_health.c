@@ -137,7 +137,7 @@ void
 ngx_http_registry_health_stop(ngx_http_registry_health_t *health)
 {
     ngx_uint_t                          i;
-    ngx_queue_t                        *q;
+    ngx_queue_t                        *q, *next;
     ngx_http_registry_health_check_t  **check;
 
     health->leads = 0;
@@ -150,8 +150,11 @@ ngx_http_registry_health_stop(ngx_http_registry_health_t *health)
             ngx_del_timer(&check[i]->timer);
         }
 
-        while (!ngx_queue_empty(&check[i]->probes)) {
-            q = ngx_queue_head(&check[i]->probes);
+        for (q = ngx_queue_head(&check[i]->probes);
+             q != ngx_queue_sentinel(&check[i]->probes);
+             q = next)
+        {
+            next = ngx_queue_next(q);
 
             ngx_http_registry_health_free(ngx_queue_data(q,
                                     ngx_http_registry_health_probe_t, queue));
@@ -240,14 +243,17 @@ ngx_http_registry_health_ask(ngx_http_registry_health_check_t *check)
 static void
 ngx_http_registry_health_deadline(ngx_event_t *ev)
 {
-    ngx_queue_t                       *q;
+    ngx_queue_t                       *q, *next;
     ngx_http_registry_health_check_t  *check;
     ngx_http_registry_health_probe_t  *probe;
 
     check = ev->data;
 
-    while (!ngx_queue_empty(&check->probes)) {
-        q = ngx_queue_head(&check->probes);
+    for (q = ngx_queue_head(&check->probes);
+         q != ngx_queue_sentinel(&check->probes);
+         q = next)
+    {
+        next = ngx_queue_next(q);
         probe = ngx_queue_data(q, ngx_http_registry_health_probe_t, queue);
 
         ngx_http_registry_health_result(probe, NGX_HTTP_REGISTRY_CALL_TIMEOUT);

@@ -51,7 +51,7 @@ ngx_http_registry_health_check_t *ngx_http_registry_health_find(
 
 
 /*
- * peers.c: the lease.  _join() is for a new configuration, after which the
+ * health_peers.c: the lease.  _join() is for a new configuration, after which the
  * older ones' processes hold nothing.  _take() takes the lease or renews it;
  * 1 if it is ours, else 0.
  */

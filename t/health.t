@@ -51,6 +51,8 @@ my $http = <<'EOF';
 http {
     %%TEST_GLOBALS_HTTP%%
 
+    error_log %%TESTDIR%%/error.log notice;
+
     add_header X-Pid $pid always;
 
     registry_cache edge { path %%TESTDIR%%/cache; max_size 1g; }
