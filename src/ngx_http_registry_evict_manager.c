@@ -187,7 +187,7 @@ ngx_http_registry_evict_start(ngx_http_registry_store_t *store)
 }
 
 
-/* with "master_process off", for the configuration before a reload */
+/* with "master_process off"; the manager process ends without */
 
 static void
 ngx_http_registry_evict_cleanup(void *data)

@@ -988,8 +988,6 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
     ngx_http_registry_store_t     **store;
     ngx_http_registry_main_conf_t  *mcf;
 
-    static ngx_connection_t         dumb;
-
     if (ngx_get_conf(cycle->conf_ctx, ngx_http_module) == NULL) {
         return NGX_OK;
     }
@@ -1017,7 +1015,7 @@ ngx_http_registry_init_process(ngx_cycle_t *cycle)
     if (ngx_process == NGX_PROCESS_SINGLE) {
         ngx_http_registry_manager_timer.handler =
                                                ngx_http_registry_manager_event;
-        ngx_http_registry_manager_timer.data = &dumb;
+        ngx_http_registry_manager_timer.data = mcf;
         ngx_http_registry_manager_timer.log = cycle->log;
         ngx_http_registry_manager_timer.cancelable = 1;
 
@@ -1097,18 +1095,9 @@ ngx_http_registry_manager(void *data)
 static void
 ngx_http_registry_manager_event(ngx_event_t *ev)
 {
-    ngx_msec_t                      next;
-    ngx_http_registry_main_conf_t  *mcf;
+    ngx_msec_t  next;
 
-    /* a reload may have brought another configuration */
-
-    next = 60 * 1000;
-
-    if (ngx_get_conf(ngx_cycle->conf_ctx, ngx_http_module)) {
-        mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                                  ngx_http_registry_module);
-        next = ngx_http_registry_manager(mcf);
-    }
+    next = ngx_http_registry_manager(ev->data);
 
     ngx_add_timer(ev, ngx_max(next, 1));
 }
