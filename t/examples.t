@@ -380,6 +380,7 @@ sub run_conf {
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
 	$conf =~ s/^http \{\n/http {\n    %%TEST_GLOBALS_HTTP%%\n/m;
 	$conf =~ s!/var/lib/registry!%%TESTDIR%%/$store!g;
+	$conf =~ s!/var/cache/registry!%%TESTDIR%%/$store-cache!g;
 	$conf =~ s!/(?:etc|var/log)/nginx!%%TESTDIR%%!g;
 	$conf =~ s!/dev/(stdout|stderr)!%%TESTDIR%%/$1.log!g;
 	$conf =~ s/127\.0\.0\.1:9000/127.0.0.1:8090/g;
@@ -429,7 +430,7 @@ sub whole_conf {
 	$store ||= 'local';
 
 	$text = "location /v2/ { registry $store;\n$text\n}\n"
-		if $text !~ /^(?:server|location|map|registry_(?:store|zone))\b/m;
+		if $text !~ /^(?:server|location|map|registry_(?:cache|store|zone))\b/m;
 
 	my ($http, $server) = $text =~ /^(.*?)^(location .*)\z/ms
 		? ($1, $2) : ($text, '');
