@@ -338,6 +338,7 @@ typedef struct {
  */
 
 typedef struct {
+    ngx_uint_t                     begun;
     ngx_uint_t                     depth;
     ngx_http_registry_path_t       path;
     ngx_http_registry_fs_level_t   level[NGX_HTTP_REGISTRY_FS_DEPTH];

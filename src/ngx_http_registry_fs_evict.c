@@ -19,6 +19,8 @@ static ngx_int_t ngx_http_registry_fs_blobs_look(ngx_http_registry_op_t *op,
 static void ngx_http_registry_fs_blob_set(ngx_http_registry_fs_blob_t *blob,
     const struct stat *sb);
 
+static ngx_int_t ngx_http_registry_fs_sweep_entry(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_sweep_t *sweep, const char *name);
 static ngx_int_t ngx_http_registry_fs_sweep_enter(ngx_http_registry_op_t *op,
     ngx_http_registry_fs_sweep_t *sweep);
 static ngx_int_t ngx_http_registry_fs_sweep_leave(
@@ -285,16 +287,18 @@ ngx_int_t
 ngx_http_registry_fs_sweep(ngx_http_registry_op_t *op,
     ngx_http_registry_fs_sweep_t *sweep)
 {
-    ngx_int_t                     rc;
-    struct stat                   sb;
-    struct dirent                *de;
-    ngx_http_registry_path_t     *path;
-    ngx_http_registry_fs_level_t *level;
-
-    path = &sweep->path;
+    ngx_int_t                      rc;
+    struct dirent                 *de;
+    ngx_http_registry_fs_level_t  *level;
 
     if (sweep->depth == 0) {
-        ngx_http_registry_fs_path(op, path, NGX_HTTP_REGISTRY_FS_REPOS);
+
+        if (sweep->begun++) {
+            return NGX_DONE;
+        }
+
+        ngx_http_registry_fs_path(op, &sweep->path,
+                                  NGX_HTTP_REGISTRY_FS_REPOS);
 
         rc = ngx_http_registry_fs_sweep_enter(op, sweep);
 
@@ -315,34 +319,49 @@ ngx_http_registry_fs_sweep(ngx_http_registry_op_t *op,
         return NGX_OK;
     }
 
-    path->len = level->len + ngx_strlen(de->d_name) + 1;
-
-    if (path->len >= sizeof(path->data)) {
-        level->left++;
-        return NGX_OK;
-    }
-
-    (void) snprintf(path->data + level->len, sizeof(path->data) - level->len,
-                    "/%s", de->d_name);
-
-    if (lstat(path->data, &sb) == -1) {
-        return NGX_OK;
-    }
-
-    rc = NGX_DECLINED;
-
-    if (S_ISDIR(sb.st_mode)) {
-        rc = ngx_http_registry_fs_sweep_enter(op, sweep);
-
-    } else if (S_ISREG(sb.st_mode)) {
-        rc = ngx_http_registry_fs_sweep_file(op, path->data);
-    }
+    rc = ngx_http_registry_fs_sweep_entry(op, sweep, de->d_name);
 
     if (rc != NGX_OK) {
         level->left++;
     }
 
     return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
+}
+
+
+/* NGX_OK if it is gone, or was entered; NGX_DECLINED if it stays */
+
+static ngx_int_t
+ngx_http_registry_fs_sweep_entry(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_sweep_t *sweep, const char *name)
+{
+    size_t                     len;
+    struct stat                sb;
+    ngx_http_registry_path_t  *path;
+
+    path = &sweep->path;
+    len = sweep->level[sweep->depth - 1].len;
+
+    path->len = len + ngx_strlen(name) + 1;
+
+    if (path->len >= sizeof(path->data)) {
+        return NGX_DECLINED;
+    }
+
+    path->data[len] = '/';
+    ngx_memcpy(path->data + len + 1, name, path->len - len);
+
+    if (lstat(path->data, &sb) == -1) {
+        return NGX_OK;
+    }
+
+    if (S_ISDIR(sb.st_mode)) {
+        return ngx_http_registry_fs_sweep_enter(op, sweep);
+    }
+
+    return S_ISREG(sb.st_mode)
+               ? ngx_http_registry_fs_sweep_file(op, path->data)
+               : NGX_DECLINED;
 }
 
 
