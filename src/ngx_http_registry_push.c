@@ -192,7 +192,7 @@ ngx_http_registry_push_path(ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
     ngx_int_t  rc;
 
     ngx_str_null(pin);
-    ngx_str_null(path);
+    ngx_str_set(path, "");
 
     if (ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOAD) {
         rc = ngx_http_registry_push_session(ctx, path, pin);
