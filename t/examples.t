@@ -36,7 +36,7 @@ my @snippets = snippets('../README.md', glob('../docs/*.md'));
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(111 + 2 * @snippets);
+	->has_daemon('openssl')->plan(122 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
