@@ -28,7 +28,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/ http upstream_zone socket_ssl /)
-	->has_daemon('openssl')->plan(111)->todo_alerts();
+	->has_daemon('openssl')->plan(115)->todo_alerts();
 
 my $interval = 0.4;
 
@@ -188,18 +188,27 @@ $first->await($checks, 4);
 is(downs($first), 1, 'down, logged once');
 is(pull('unchecked', 1), '404', 'another upstream knows nothing of it');
 
-# a reload: not a single request goes there, and old workers do not stay
+# A reload: not a single request goes there, before anybody asks, and old
+# workers do not stay.
 
-my %old = workers();
+my $seldom = $http =~ s/interval=400ms fails/interval=1h fails/r;
 
 $first->forget();
-$t->reload();
-ok(wait_for(sub { pull('pair', 4); replaced(%old) }), 'reload');
-is(pull('pair', 20), '404' x 20, 'reload, the other serves');
-is(pulled($first), 0, 'reload, no client gets there');
+
+for my $text ($seldom, $http) {
+	my %old = workers();
+
+	$t->write_file_expand('nginx.conf', "worker_processes 3;\n$head$text");
+	$t->reload();
+	ok(wait_for(sub { pull('pair', 4); replaced(%old) }), 'reload');
+	is(pull('pair', 20), '404' x 20, 'reload, the other serves');
+	is(pulled($first), 0, 'reload, no client gets there');
+	ok(wait_for(sub { !grep { kill 0, $_ } keys %old }),
+		'reload, old workers go');
+}
+
 ok($first->await($checks, 4), 'reload, it is asked');
 is(downs($first), 1, 'reload, no news');
-ok(wait_for(sub { !grep { kill 0, $_ } keys %old }), 'reload, old workers go');
 
 # so many that pass in a row, and not less
 
