@@ -256,6 +256,7 @@ $t->stop();
 
 my $before = put('lru', 'before', 60, 60);
 my $after = put('lru', 'after', 30, 30);
+utime(time - 45 * 60, time - 45 * 60, $late) or die;
 mount('--bind', $late, $late);
 
 conf($t, '', lru => 'max_size 16k');
