@@ -1,0 +1,115 @@
+#!/usr/bin/perl
+
+# What is pulled from a remote counts in its cache, and what is pulled again is
+# not what goes.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use Time::HiRes qw/ sleep /;
+
+use lib 'lib';
+use Test::Nginx;
+use Test::Nginx::Origin;
+use Test::Nginx::Registry;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->has(qw/http/)
+	->write_file_expand('nginx.conf', <<'EOF');
+
+%%TEST_GLOBALS%%
+
+error_log %%TESTDIR%%/notice.log notice;
+
+daemon off;
+user root;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    registry_cache edge { path %%TESTDIR%%/cache;  max_size 160k; }
+
+    registry_remote docker.io { url http://127.0.0.1:%%PORT_8081%%;  cache edge; }
+
+    server {
+        listen       127.0.0.1:8080;
+        registry_namespace docker.io;
+
+        location /v2/ {
+            registry_proxy docker.io;
+        }
+    }
+}
+
+EOF
+
+my $origin = Test::Nginx::Origin->new($t, port => 8081);
+
+$t->run()->plan(9);
+
+###############################################################################
+
+# a blob takes 16k, so ten are what there is room for
+
+my @blobs = map { $origin->blob('library/a', $_ x 12_000)->{digest} }
+	'a' .. 'o';
+my @files = map { $t->testdir() . '/cache/docker/registry/v2/blobs/sha256/'
+	. substr($_, 7, 2) . '/' . substr($_, 7) . '/data' } @blobs;
+
+is(pulled(0 .. 9), 10, 'pulled');
+ok(within(sub { (grep { -e } @files[0 .. 9]) == 10 }), 'kept');
+$t->stop();
+
+# the first one was used the longest time ago, and is used again; by HEAD, since
+# a file system may set the time of access itself when a file is read
+
+utime((time - 7200 + 60 * $_) x 2, $files[$_]) or die for 0 .. 9;
+$t->run();
+
+ok(within(sub { $t->read_file('notice.log')
+	=~ /registry_cache "edge" has 10 blobs/ }), 'counted at the start');
+
+$origin->forget();
+
+is(request(HEAD => "/v2/library/a/blobs/$blobs[0]")->status, 200, 'used again');
+is(pulled(10 .. 14), 5, 'more than there is room for');
+ok(within(sub { (grep { -e } @files) == 10 }), 'within the limit');
+is_deeply([ grep { -e $files[$_] } 0 .. 14 ], [ 0, 6 .. 14 ],
+	'least recently used goes');
+
+is(pulled(0), 1, 'what was used');
+is($origin->requests(qr/GET .*$blobs[0]/), 0, 'is still here');
+
+###############################################################################
+
+sub pulled {
+	return scalar grep {
+		request(GET => "/v2/library/a/blobs/$blobs[$_]")->status == 200
+	} @_;
+}
+
+sub within {
+	my ($done) = @_;
+
+	for (1 .. 500) {
+		return 1 if $done->();
+		sleep(0.02);
+	}
+
+	return 0;
+}
+
+###############################################################################
