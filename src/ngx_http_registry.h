@@ -229,7 +229,7 @@ struct ngx_http_registry_ctx_s {
 
     ngx_uint_t                         generation;  /* of a blob's link */
     ngx_http_registry_manifest_t       manifest;
-    ngx_http_registry_upload_t         upload;
+    ngx_http_registry_upload_t        *upload;    /* NULL: no request of one */
     ngx_str_t                          pushed;    /* a body */
     size_t                             pushed_size;
     registry_manifest_t               *parsed;

@@ -107,8 +107,7 @@ ngx_http_registry_cache_find(ngx_http_registry_manifest_t *m,
     ngx_http_registry_key_t *key, ngx_http_registry_entry_t **tag,
     ngx_http_registry_entry_t **entry)
 {
-    registry_str_t            text;
-    ngx_http_registry_key_t   mkey;
+    ngx_http_registry_key_t  mkey;
 
     *tag = NULL;
     *entry = ngx_http_registry_zone_find(m->zone, &key->text, key->hash);
@@ -125,12 +124,7 @@ ngx_http_registry_cache_find(ngx_http_registry_manifest_t *m,
 
     *tag = *entry;
 
-    text.data = (char *) (*tag)->data + (*tag)->key_len;
-    text.len = (*tag)->value_len;
-
-    if (registry_digest_parse(text, &m->digest) != REGISTRY_OK) {
-        return NGX_DECLINED;
-    }
+    ngx_memcpy(&m->digest, (*tag)->data + (*tag)->key_len, (*tag)->value_len);
 
     ngx_http_registry_cache_key(&mkey, m->zone, m->store,
                                 NGX_HTTP_REGISTRY_CACHE_MANIFEST, &m->name,
@@ -199,8 +193,10 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
         ngx_http_registry_cache_present(m);
 
         if (m->tag.len) {
-            value.data = (u_char *) m->digest.text;
-            value.len = m->digest.len;
+            /* as it is in memory, so that nobody has to parse it */
+
+            value.data = (u_char *) &m->digest;
+            value.len = offsetof(registry_digest_t, text) + m->digest.len + 1;
 
             entry = ngx_http_registry_zone_put(zone, &key.text, key.hash,
                                                &value,

@@ -182,7 +182,6 @@ ngx_http_registry_ctx(ngx_http_request_t *r)
         cln->data = ctx;
 
         ctx->request = r;
-        ctx->upload.fd = NGX_INVALID_FILE;
 
         ngx_http_set_ctx(r, ctx, ngx_http_registry_module);
     }
@@ -699,8 +698,8 @@ ngx_http_registry_op(ngx_http_registry_ctx_t *ctx,
 
     op->digest = ctx->digest;
 
-    if (ctx->upload.id.len) {
-        ngx_memcpy(op->upload, ctx->upload.id.data, REGISTRY_UPLOAD_ID_LEN);
+    if (ctx->upload && ctx->upload->id.len) {
+        ngx_memcpy(op->upload, ctx->upload->id.data, REGISTRY_UPLOAD_ID_LEN);
     }
 
     op->task.handler = ngx_http_registry_wake;
@@ -748,8 +747,8 @@ ngx_http_registry_overloaded(ngx_http_registry_ctx_t *ctx)
 {
     /* a session's descriptor goes back to whom the clean-up looks for it */
 
-    if (ctx->op && ctx->upload.id.len) {
-        ctx->upload.fd = ctx->op->fd;
+    if (ctx->op && ctx->upload && ctx->upload->id.len) {
+        ctx->upload->fd = ctx->op->fd;
         ctx->op->fd = NGX_INVALID_FILE;
     }
 

@@ -18,6 +18,7 @@
                                      + sizeof("/v2//blobs/"))
 
 
+static ngx_int_t ngx_http_registry_upload_enter(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_query(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_arg(ngx_http_registry_ctx_t *ctx,
     const char *name, registry_digest_t *digest);
@@ -58,6 +59,25 @@ static ngx_int_t ngx_http_registry_send_session(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx);
 
 
+static ngx_int_t
+ngx_http_registry_upload_enter(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_upload_t  *up;
+
+    up = ngx_pcalloc(ctx->request->pool, sizeof(ngx_http_registry_upload_t));
+    if (up == NULL) {
+        return NGX_ERROR;
+    }
+
+    up->id = ctx->reference;
+    up->fd = NGX_INVALID_FILE;
+
+    ctx->upload = up;
+
+    return NGX_OK;
+}
+
+
 /* POST: a mount, a whole blob at once, or a new session */
 
 ngx_int_t
@@ -66,12 +86,16 @@ ngx_http_registry_start_upload(ngx_http_registry_ctx_t *ctx)
     ngx_int_t  rc;
     ngx_str_t  from;
 
+    if (ngx_http_registry_upload_enter(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     rc = ngx_http_registry_upload_query(ctx);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    if (ctx->upload.commit) {
+    if (ctx->upload->commit) {
         rc = ngx_http_registry_upload_body(ctx, 0);
         if (rc != NGX_OK) {
             return rc;
@@ -80,7 +104,7 @@ ngx_http_registry_start_upload(ngx_http_registry_ctx_t *ctx)
 
     ctx->step = ngx_http_registry_upload_create;
 
-    if (!ctx->upload.mount) {
+    if (!ctx->upload->mount) {
         return NGX_OK;
     }
 
@@ -106,7 +130,7 @@ ngx_http_registry_upload_query(ngx_http_registry_ctx_t *ctx)
     registry_algorithm_e         algorithm;
     ngx_http_registry_upload_t  *up;
 
-    up = &ctx->upload;
+    up = ctx->upload;
 
     rc = ngx_http_registry_upload_arg(ctx, "mount", &ctx->digest);
 
@@ -345,15 +369,15 @@ ngx_http_registry_upload_create(ngx_http_registry_ctx_t *ctx)
     text.data = (u_char *) id;
     text.len = sizeof(id);
 
-    ctx->upload.id.data = ngx_pstrdup(ctx->request->pool, &text);
-    if (ctx->upload.id.data == NULL) {
+    ctx->upload->id.data = ngx_pstrdup(ctx->request->pool, &text);
+    if (ctx->upload->id.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ctx->upload.id.len = sizeof(id);
+    ctx->upload->id.len = sizeof(id);
 
-    if (ctx->upload.commit) {
-        ctx->digest = ctx->upload.digest;
+    if (ctx->upload->commit) {
+        ctx->digest = ctx->upload->digest;
     }
 
     op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_CREATE);
@@ -361,7 +385,7 @@ ngx_http_registry_upload_create(ngx_http_registry_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    op->hash = ctx->upload.hash;
+    op->hash = ctx->upload->hash;
 
     return ngx_http_registry_run_op(ctx, ngx_http_registry_upload_created);
 }
@@ -379,7 +403,7 @@ ngx_http_registry_upload_created(ngx_http_registry_ctx_t *ctx)
 
     ngx_http_registry_end_op(ctx);
 
-    if (ctx->upload.commit) {
+    if (ctx->upload->commit) {
         return ngx_http_registry_upload_open(ctx);
     }
 
@@ -399,7 +423,9 @@ ngx_http_registry_append_upload(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
-    ctx->upload.id = ctx->reference;
+    if (ngx_http_registry_upload_enter(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     rc = ngx_http_registry_upload_range(ctx);
     if (rc != NGX_OK) {
@@ -417,10 +443,13 @@ ngx_http_registry_finish_upload(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
-    ctx->upload.id = ctx->reference;
-    ctx->upload.commit = 1;
+    if (ngx_http_registry_upload_enter(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
-    rc = ngx_http_registry_upload_arg(ctx, "digest", &ctx->upload.digest);
+    ctx->upload->commit = 1;
+
+    rc = ngx_http_registry_upload_arg(ctx, "digest", &ctx->upload->digest);
 
     if (rc == NGX_DECLINED) {
         return ngx_http_registry_fail(ctx, REGISTRY_DIGEST_INVALID,
@@ -431,7 +460,7 @@ ngx_http_registry_finish_upload(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
-    ctx->digest = ctx->upload.digest;
+    ctx->digest = ctx->upload->digest;
 
     rc = ngx_http_registry_upload_range(ctx);
     if (rc != NGX_OK) {
@@ -452,7 +481,7 @@ ngx_http_registry_upload_range(ngx_http_registry_ctx_t *ctx)
 
     static ngx_str_t  name = ngx_string("content-range");
 
-    up = &ctx->upload;
+    up = ctx->upload;
 
     h = ngx_http_registry_header_in(ctx->request, &name);
     if (h == NULL) {
@@ -509,7 +538,7 @@ ngx_http_registry_upload_opened(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
-    up = &ctx->upload;
+    up = ctx->upload;
 
     up->fd = ctx->op->fd;
     ctx->op->fd = NGX_INVALID_FILE;
@@ -575,7 +604,7 @@ ngx_http_registry_upload_read(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_op_t      *op;
     ngx_http_registry_upload_t  *up;
 
-    up = &ctx->upload;
+    up = ctx->upload;
 
     if (up->ranged
         && up->hash.length - up->start.length != up->last - up->first + 1)
@@ -675,7 +704,9 @@ ngx_http_registry_upload_status(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
-    ctx->upload.id = ctx->reference;
+    if (ngx_http_registry_upload_enter(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     if (ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_OPEN) == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -695,7 +726,7 @@ ngx_http_registry_upload_stands(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
-    ctx->upload.hash = ctx->op->hash;
+    ctx->upload->hash = ctx->op->hash;
 
     ngx_http_registry_end_op(ctx);
 
@@ -713,7 +744,9 @@ ngx_http_registry_cancel_upload(ngx_http_registry_ctx_t *ctx)
         return rc;
     }
 
-    ctx->upload.id = ctx->reference;
+    if (ngx_http_registry_upload_enter(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     if (ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_UPLOAD_DELETE) == NULL)
     {
@@ -749,7 +782,7 @@ ngx_http_registry_upload_headers(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_upload_t  *up;
 
     r = ctx->request;
-    up = &ctx->upload;
+    up = ctx->upload;
 
     /* an empty session is "0-0" too: clients want two numbers */
 
@@ -859,9 +892,9 @@ ngx_http_registry_upload_leave(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_op_t      *op;
     ngx_http_registry_upload_t  *up;
 
-    up = &ctx->upload;
+    up = ctx->upload;
 
-    if (up->fd == NGX_INVALID_FILE) {
+    if (up == NULL || up->fd == NGX_INVALID_FILE) {
         return NULL;
     }
 

@@ -25,7 +25,7 @@ ngx_http_registry_write(ngx_http_registry_ctx_t *ctx, u_char *data, size_t len)
     ngx_http_registry_disk_t    *file;
     ngx_http_registry_upload_t  *up;
 
-    up = &ctx->upload;
+    up = ctx->upload;
     offset = up->hash.length;
 
     registry_hash_update(&up->hash, data, len);
@@ -84,9 +84,9 @@ ngx_http_registry_write_failed(ngx_http_registry_ctx_t *ctx,
 {
     /* the session stands where it stood before, and holds no more space */
 
-    ctx->upload.hash = ctx->upload.start;
+    ctx->upload->hash = ctx->upload->start;
 
-    if (ftruncate(ctx->upload.fd, ctx->upload.start.length) == -1) {
+    if (ftruncate(ctx->upload->fd, ctx->upload->start.length) == -1) {
         ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, ngx_errno,
                       "ftruncate() of an upload failed");
     }
@@ -99,8 +99,8 @@ ngx_http_registry_write_failed(ngx_http_registry_ctx_t *ctx,
 static void
 ngx_http_registry_writeback(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_http_registry_disk_writeback(ctx->upload.fd, &ctx->upload.synced,
-                                     ctx->upload.hash.length,
+    ngx_http_registry_disk_writeback(ctx->upload->fd, &ctx->upload->synced,
+                                     ctx->upload->hash.length,
                                      ctx->store->tp,
                                      ctx->request->connection->log);
 }
