@@ -201,7 +201,9 @@ ngx_http_registry_evict_used(ngx_http_registry_store_t *store,
     now = (uint32_t) ngx_time();
     touch = (uint32_t) evict->sh->touch;
 
-    hash = ngx_murmur_hash2((u_char *) digest->text, digest->len);
+    /* a part of a digest is as good as the whole */
+
+    hash = ngx_murmur_hash2((u_char *) registry_digest_hex(digest), 16);
     seen = &evict->seen[hash % NGX_HTTP_REGISTRY_EVICT_SEEN];
 
     if (seen->hash == hash && now - seen->time < touch) {

@@ -22,6 +22,7 @@ static ngx_int_t ngx_http_registry_remote_unique(ngx_conf_t *cf,
 static ngx_int_t ngx_http_registry_remote_login(ngx_conf_t *cf,
     ngx_http_registry_remote_t *remote);
 static void ngx_http_registry_remote_forget(void *data);
+static ngx_uint_t ngx_http_registry_remote_is(ngx_str_t *one, ngx_str_t *name);
 static ngx_int_t ngx_http_registry_remote_reachable(ngx_conf_t *cf,
     ngx_http_registry_remote_t *remote);
 
@@ -391,25 +392,31 @@ ngx_http_registry_find_remote(ngx_http_registry_main_conf_t *mcf,
 
     for (i = 0; i < mcf->remotes.nelts; i++) {
 
-        if (remote[i]->name.len == name->len
-            && ngx_strncasecmp(remote[i]->name.data, name->data, name->len)
-               == 0)
-        {
+        if (ngx_http_registry_remote_is(&remote[i]->name, name)) {
             return remote[i];
         }
 
         alias = remote[i]->aliases.elts;
 
         for (n = 0; n < remote[i]->aliases.nelts; n++) {
-            if (alias[n].len == name->len
-                && ngx_strncasecmp(alias[n].data, name->data, name->len) == 0)
-            {
+            if (ngx_http_registry_remote_is(&alias[n], name)) {
                 return remote[i];
             }
         }
     }
 
     return NULL;
+}
+
+
+/* as it is written, most of the time */
+
+static ngx_uint_t
+ngx_http_registry_remote_is(ngx_str_t *one, ngx_str_t *name)
+{
+    return one->len == name->len
+           && (ngx_memcmp(one->data, name->data, name->len) == 0
+               || ngx_strncasecmp(one->data, name->data, name->len) == 0);
 }
 
 
