@@ -418,6 +418,13 @@ char *ngx_http_registry_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_int_t ngx_http_registry_status_init(ngx_conf_t *cf);
 
+/*
+ * status_tables.c: all that a page shows, as registry_metrics_t in the
+ * request's pool; NULL if memory is short
+ */
+
+ngx_array_t *ngx_http_registry_status_tables(ngx_http_request_t *r);
+
 
 /*
  * namespace.c: the URI that says which registry a request means by its first

@@ -1,7 +1,7 @@
 
 /*
- * What the two halves of a copy know of each other: what all do who have to
- * do with it, and what the one does that leads.
+ * What the parts of a copy know of each other: what all do who have to do
+ * with it, and what the one does that leads.
  */
 
 
@@ -54,6 +54,37 @@ void ngx_http_registry_copy_lead(ngx_http_registry_copy_t *copy);
 /* goes on with what another process has left */
 
 void ngx_http_registry_copy_take_up(ngx_http_registry_copy_t *copy);
+
+
+/* copy_end.c: all of it is there, from this peer, if one is known */
+
+void ngx_http_registry_copy_complete(ngx_http_registry_copy_t *copy,
+    ngx_str_t *peer);
+
+/* it was a blob already, but perhaps without a link */
+
+void ngx_http_registry_copy_relink(ngx_http_registry_copy_t *copy);
+
+/* for another process to take up */
+
+void ngx_http_registry_copy_abandon(ngx_http_registry_copy_t *copy);
+
+/* there is no copy, and nobody can get the blob */
+
+void ngx_http_registry_copy_fail(ngx_http_registry_copy_t *copy,
+    ngx_http_registry_failure_t *failure);
+
+/* the store takes no more of it: those who follow go on without us */
+
+void ngx_http_registry_copy_degrade(ngx_http_registry_copy_t *copy,
+    ngx_err_t err, const char *call);
+
+/* others found us silent for too long, and have said so */
+
+void ngx_http_registry_copy_late(ngx_http_registry_copy_t *copy);
+
+void ngx_http_registry_copy_end(ngx_http_registry_copy_t *copy,
+    ngx_http_registry_flight_state_e state);
 
 /* ends what is under way in this process, whoever leads */
 

@@ -16,7 +16,7 @@
 #include "ngx_http_registry_zone.h"
 
 
-/* the order is that of status.c */
+/* the order is that of status_tables.c */
 
 typedef enum {
     /* requests, by operation */

@@ -1,7 +1,7 @@
 
 /*
  * A run gets one manifest for all who want it in this worker, from the
- * nearest that has it: memcached, the cache, the remote.  Those who wait are
+ * nearest that has it: the cache, memcached, the remote.  Those who wait are
  * told, and then it is kept.
  */
 
@@ -70,7 +70,7 @@ ngx_http_registry_fill_start(ngx_http_registry_fill_t *fill,
         ngx_http_registry_run_tag(run);
 
     } else {
-        ngx_http_registry_run_manifest(run);
+        ngx_http_registry_run_read(run, &run->digest);
     }
 
     /* the run may be gone by now */
@@ -348,7 +348,7 @@ ngx_http_registry_run_found(ngx_http_registry_run_t *run,
     if (found == NGX_HTTP_REGISTRY_FILL_MISS || run->shared) {
         ngx_http_registry_run_keep(run, NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE);
 
-    } else if (found == NGX_HTTP_REGISTRY_FILL_REVALIDATED) {
+    } else if (found == NGX_HTTP_REGISTRY_FILL_REVALIDATED || run->told) {
         ngx_http_registry_run_keep(run, NGX_HTTP_REGISTRY_OP_TAG_WRITE);
 
     } else {

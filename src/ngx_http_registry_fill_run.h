@@ -43,7 +43,8 @@ typedef struct {
     time_t                          since;      /* when the copy was known to
                                                    be true, seconds */
     unsigned                        typed:1;    /* the type is not in it */
-    unsigned                        shared:1;   /* memcached had it */
+    unsigned                        shared:1;   /* memcached had it, */
+    unsigned                        told:1;     /* or where the tag points */
     unsigned                        moved:1;    /* the tag, to run->digest */
 } ngx_http_registry_run_t;
 
@@ -60,13 +61,15 @@ void ngx_http_registry_run_found(ngx_http_registry_run_t *run,
     ngx_http_registry_fill_e found);
 
 
-/* fill_tiers.c: memcached and the cache, and then, perhaps, the remote */
+/*
+ * fill_tiers.c: the tag from memcached, what has a digest from the cache and
+ * from memcached, and then, perhaps, the remote
+ */
 
-void ngx_http_registry_run_manifest(ngx_http_registry_run_t *run);
 void ngx_http_registry_run_tag(ngx_http_registry_run_t *run);
-void ngx_http_registry_run_share(ngx_http_registry_run_t *run);
 void ngx_http_registry_run_read(ngx_http_registry_run_t *run,
     registry_digest_t *digest);
+void ngx_http_registry_run_share(ngx_http_registry_run_t *run);
 
 
 /* fill_ask.c: the remote */

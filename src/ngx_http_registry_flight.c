@@ -1,18 +1,14 @@
 
 /*
- * Flights: a fixed table in shared memory.  Who leads one, and which key it
+ * Flights, by who leads or follows them.  Who leads one, and which key it
  * has, changes under the zone's mutex; how far it is, does not need it.  No
  * process counts on another one to clean up: a leader that died is found by
  * those who wait, and by the worker that is started in its place.
  */
 
 
-#include "ngx_http_registry_flight.h"
+#include "ngx_http_registry_flight_table.h"
 
-
-#define NGX_HTTP_REGISTRY_FLIGHT_MIN      16
-#define NGX_HTTP_REGISTRY_FLIGHT_MAX      1024
-#define NGX_HTTP_REGISTRY_FLIGHT_ROOM     (16 * 1024)   /* of a zone, each */
 
 /* those who wait are woken at the first byte, then so often */
 #define NGX_HTTP_REGISTRY_FLIGHT_BYTES    (128 * 1024)
@@ -22,69 +18,9 @@
 #define NGX_HTTP_REGISTRY_FLIGHT_CHECK    300           /* of who waits */
 #define NGX_HTTP_REGISTRY_FLIGHT_SILENT   20            /* checks */
 
-/* how long one that has ended, or was left, is kept: milliseconds */
-#define NGX_HTTP_REGISTRY_FLIGHT_LINGER   1000
-#define NGX_HTTP_REGISTRY_FLIGHT_LEFT     60000
-
-
-struct ngx_http_registry_flight_entry_s {
-    ngx_uint_t                   generation;
-    ngx_atomic_t                 owner;     /* a process, or 0 */
-    ngx_atomic_t                 state;
-    ngx_atomic_t                 beat;      /* moves on while one leads */
-    ngx_atomic_t                 waiters;   /* slots */
-
-    /*
-     * The state of the hash, and so how much is there: the whole one is
-     * hash[record % 2], and stays so if who writes the other one is killed.
-     */
-    ngx_atomic_t                 record;
-    registry_hash_t              hash[2];
-
-    off_t                        size;
-    ngx_http_registry_failure_t  failure;
-
-    u_short                      key_len;
-    u_short                      label_len;
-    u_char                       key[NGX_HTTP_REGISTRY_FLIGHT_KEY];
-    u_char                       label[REGISTRY_NAME_MAX];
-    char                         file[NGX_HTTP_REGISTRY_FLIGHT_FILE];
-};
-
-
-/* what all of them are searched by, close together */
-
-typedef struct {
-    uint32_t                     hash;      /* of the key, never 0 */
-    unsigned                     listed:1;  /* can be found by its key */
-    unsigned                     ended:1;   /* can be used for another */
-    ngx_msec_t                   since;     /* it ended, or was left */
-} ngx_http_registry_flight_index_t;
-
-
-typedef struct {
-    ngx_uint_t                          n;
-    ngx_http_registry_flight_index_t   *index;
-    ngx_http_registry_flight_entry_t   *entries;
-} ngx_http_registry_flights_t;
-
-
-static size_t ngx_http_registry_flight_size(size_t zone);
-static ngx_int_t ngx_http_registry_flight_init(ngx_http_registry_zone_t *zone,
-    ngx_http_registry_zone_t *old, ngx_log_t *log);
 
 static void ngx_http_registry_flight_enter(
     ngx_http_registry_flight_t *flight);
-static ngx_http_registry_flight_entry_t *ngx_http_registry_flight_find(
-    ngx_http_registry_flights_t *sh, ngx_str_t *key, uint32_t hash);
-static ngx_http_registry_flight_entry_t *ngx_http_registry_flight_create(
-    ngx_http_registry_flights_t *sh, ngx_str_t *key, uint32_t hash);
-static ngx_http_registry_flight_index_t *ngx_http_registry_flight_room(
-    ngx_http_registry_flights_t *sh);
-static ngx_uint_t ngx_http_registry_flight_left(
-    ngx_http_registry_flight_entry_t *e);
-static void ngx_http_registry_flight_orphan(ngx_http_registry_flights_t *sh,
-    ngx_http_registry_flight_entry_t *e);
 static void ngx_http_registry_flight_lead(ngx_http_registry_flight_t *flight,
     ngx_str_t *label);
 static void ngx_http_registry_flight_forget(
@@ -108,72 +44,12 @@ static void ngx_http_registry_flight_expire(
     ngx_http_registry_flight_t *flight);
 
 
-const ngx_http_registry_zone_part_t  ngx_http_registry_flight_part = {
-    ngx_http_registry_flight_size,
-    ngx_http_registry_flight_init
-};
-
-
 static ngx_queue_t                ngx_http_registry_flights;
 static ngx_http_registry_waker_t  ngx_http_registry_flight_waker;
 
 
-#define ngx_http_registry_flights(zone)                                       \
-    ((ngx_http_registry_flights_t *)                                          \
-     (zone)->sh->part[NGX_HTTP_REGISTRY_ZONE_FLIGHT])
-
 #define ngx_http_registry_flight_unfinished(state)                            \
     ((state) <= NGX_HTTP_REGISTRY_FLIGHT_DONE)
-
-
-static ngx_uint_t
-ngx_http_registry_flight_n(size_t zone)
-{
-    size_t  n;
-
-    n = zone / NGX_HTTP_REGISTRY_FLIGHT_ROOM;
-    n = ngx_max(n, NGX_HTTP_REGISTRY_FLIGHT_MIN);
-
-    return ngx_min(n, NGX_HTTP_REGISTRY_FLIGHT_MAX);
-}
-
-
-static size_t
-ngx_http_registry_flight_size(size_t zone)
-{
-    return sizeof(ngx_http_registry_flights_t)
-           + ngx_http_registry_flight_n(zone)
-             * (sizeof(ngx_http_registry_flight_index_t)
-                + sizeof(ngx_http_registry_flight_entry_t));
-}
-
-
-static ngx_int_t
-ngx_http_registry_flight_init(ngx_http_registry_zone_t *zone,
-    ngx_http_registry_zone_t *old, ngx_log_t *log)
-{
-    ngx_uint_t                    i;
-    ngx_http_registry_flights_t  *sh;
-
-    sh = ngx_http_registry_flights(zone);
-
-    if (sh->n) {
-        return NGX_OK;
-    }
-
-    sh->n = ngx_http_registry_flight_n(zone->shpool->end
-                                       - (u_char *) zone->shpool);
-    sh->entries = (ngx_http_registry_flight_entry_t *) (sh + 1);
-    sh->index = (ngx_http_registry_flight_index_t *) (sh->entries + sh->n);
-
-    for (i = 0; i < sh->n; i++) {
-        sh->index[i].ended = 1;
-        sh->index[i].since = ngx_current_msec
-                             - NGX_HTTP_REGISTRY_FLIGHT_LINGER;
-    }
-
-    return NGX_OK;
-}
 
 
 void
@@ -210,26 +86,6 @@ ngx_http_registry_flight_init_process(ngx_http_registry_zone_t *zone)
     ngx_http_registry_zone_unlock(zone);
 
     ngx_http_registry_wake_signal(zone, slots);
-}
-
-
-void
-ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
-    ngx_uint_t *running, ngx_uint_t *limit)
-{
-    ngx_uint_t                    i;
-    ngx_http_registry_flights_t  *sh;
-
-    sh = ngx_http_registry_flights(zone);
-
-    *running = 0;
-    *limit = sh->n;
-
-    for (i = 0; i < sh->n; i++) {
-        if (!sh->index[i].ended) {
-            (*running)++;
-        }
-    }
 }
 
 
@@ -310,136 +166,6 @@ ngx_http_registry_flight_enter(ngx_http_registry_flight_t *flight)
     flight->change.handler = ngx_http_registry_flight_change;
 
     ngx_queue_insert_tail(&ngx_http_registry_flights, &flight->queue);
-}
-
-
-static ngx_http_registry_flight_entry_t *
-ngx_http_registry_flight_find(ngx_http_registry_flights_t *sh,
-    ngx_str_t *key, uint32_t hash)
-{
-    ngx_uint_t                         i;
-    ngx_http_registry_flight_entry_t  *e;
-
-    for (i = 0; i < sh->n; i++) {
-
-        if (sh->index[i].hash != hash || !sh->index[i].listed) {
-            continue;
-        }
-
-        e = &sh->entries[i];
-
-        if (e->key_len == key->len
-            && ngx_memcmp(e->key, key->data, key->len) == 0)
-        {
-            return e;
-        }
-    }
-
-    return NULL;
-}
-
-
-static ngx_http_registry_flight_entry_t *
-ngx_http_registry_flight_create(ngx_http_registry_flights_t *sh,
-    ngx_str_t *key, uint32_t hash)
-{
-    ngx_uint_t                         generation;
-    ngx_http_registry_flight_entry_t  *e;
-    ngx_http_registry_flight_index_t  *index;
-
-    index = ngx_http_registry_flight_room(sh);
-    if (index == NULL) {
-        return NULL;
-    }
-
-    index->hash = hash;
-    index->listed = 1;
-    index->ended = 0;
-
-    e = &sh->entries[index - sh->index];
-
-    /* first, so that nobody who still looks takes it for what it was */
-
-    generation = e->generation + 1;
-    e->generation = generation;
-    ngx_memory_barrier();
-
-    ngx_memzero(e, sizeof(ngx_http_registry_flight_entry_t));
-
-    e->generation = generation;
-    e->size = -1;
-    e->key_len = (u_short) key->len;
-    ngx_memcpy(e->key, key->data, key->len);
-
-    return e;
-}
-
-
-/* the one that ended first, or else one that nobody has taken up */
-
-static ngx_http_registry_flight_index_t *
-ngx_http_registry_flight_room(ngx_http_registry_flights_t *sh)
-{
-    ngx_uint_t                         i;
-    ngx_msec_int_t                     age, best;
-    ngx_http_registry_flight_index_t  *index, *room;
-
-    best = NGX_HTTP_REGISTRY_FLIGHT_LINGER - 1;
-    room = NULL;
-
-    for (i = 0; i < sh->n; i++) {
-        index = &sh->index[i];
-        age = (ngx_msec_int_t) (ngx_current_msec - index->since);
-
-        if (index->ended && age > best) {
-            best = age;
-            room = index;
-        }
-    }
-
-    for (i = 0; room == NULL && i < sh->n; i++) {
-        index = &sh->index[i];
-
-        if (index->ended
-            || !ngx_http_registry_flight_left(&sh->entries[i]))
-        {
-            continue;
-        }
-
-        /* left just now, so far as anybody knows */
-
-        if (sh->entries[i].owner) {
-            ngx_http_registry_flight_orphan(sh, &sh->entries[i]);
-        }
-
-        age = (ngx_msec_int_t) (ngx_current_msec - index->since);
-
-        if (age >= NGX_HTTP_REGISTRY_FLIGHT_LEFT) {
-            room = index;
-        }
-    }
-
-    return room;
-}
-
-
-static ngx_uint_t
-ngx_http_registry_flight_left(ngx_http_registry_flight_entry_t *e)
-{
-    ngx_pid_t  pid;
-
-    pid = (ngx_pid_t) e->owner;
-
-    return pid == 0 || (kill(pid, 0) == -1 && ngx_errno == NGX_ESRCH);
-}
-
-
-static void
-ngx_http_registry_flight_orphan(ngx_http_registry_flights_t *sh,
-    ngx_http_registry_flight_entry_t *e)
-{
-    e->owner = 0;
-    sh->index[e - sh->entries].since = ngx_current_msec;
 }
 
 

@@ -26,7 +26,7 @@
 #define NGX_HTTP_REGISTRY_MEMCACHED_VALUE  (1024 * 1024 - 1024)
 
 
-/* of a server, in all processes; the order is that of status.c */
+/* of a server, in all processes; the order is that of status_tables.c */
 
 typedef enum {
     NGX_HTTP_REGISTRY_MEMCACHED_HITS = 0,

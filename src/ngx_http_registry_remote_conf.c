@@ -15,8 +15,12 @@ static void ngx_http_registry_remote_merge(ngx_http_registry_remote_t *remote,
     ngx_http_registry_remote_t *prev);
 static ngx_int_t ngx_http_registry_remote_complete(ngx_conf_t *cf,
     ngx_http_registry_main_conf_t *mcf, ngx_http_registry_remote_t *remote);
+static ngx_int_t ngx_http_registry_remote_targets(ngx_conf_t *cf,
+    ngx_http_registry_remote_t *remote);
 static ngx_int_t ngx_http_registry_remote_target(ngx_conf_t *cf,
     ngx_http_registry_remote_t *remote, const char *what, ngx_str_t *url);
+static ngx_int_t ngx_http_registry_remote_cache(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf, ngx_http_registry_remote_t *remote);
 static ngx_int_t ngx_http_registry_remote_unique(ngx_conf_t *cf,
     ngx_http_registry_main_conf_t *mcf, ngx_http_registry_remote_t *remote);
 static ngx_int_t ngx_http_registry_remote_login(ngx_conf_t *cf,
@@ -179,14 +183,6 @@ ngx_http_registry_remote_complete(ngx_conf_t *cf,
     remote->zone = &mcf->zone;
     remote->memcached = mcf->memcached;
 
-    if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &remote->name,
-                                    NGX_HTTP_REGISTRY_COUNT_MAX,
-                                    &remote->counters)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     if (client->tp == NULL) {
         client->tp = ngx_thread_pool_add(cf, NULL);
         if (client->tp == NULL) {
@@ -194,47 +190,13 @@ ngx_http_registry_remote_complete(ngx_conf_t *cf,
         }
     }
 
-    if (remote->url.len == 0) {
-        remote->url.len = sizeof(NGX_HTTP_REGISTRY_HTTPS) - 1
-                          + remote->name.len;
-        remote->url.data = ngx_pnalloc(cf->pool, remote->url.len);
-        if (remote->url.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memcpy(ngx_cpymem(remote->url.data, NGX_HTTP_REGISTRY_HTTPS,
-                              sizeof(NGX_HTTP_REGISTRY_HTTPS) - 1),
-                   remote->name.data, remote->name.len);
-    }
-
-    if (ngx_http_registry_remote_target(cf, remote, "url", &remote->url)
-        != NGX_OK)
+    if (ngx_http_registry_count_add(&mcf->zone, cf->pool, &remote->name,
+                                    NGX_HTTP_REGISTRY_COUNT_MAX,
+                                    &remote->counters)
+        != NGX_OK
+        || ngx_http_registry_remote_targets(cf, remote) != NGX_OK
+        || ngx_http_registry_remote_cache(cf, mcf, remote) != NGX_OK)
     {
-        return NGX_ERROR;
-    }
-
-    if (remote->push_url.len
-        && ngx_http_registry_remote_target(cf, remote, "push_url",
-                                           &remote->push_url)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (remote->cache.len == 0) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "registry_remote \"%V\" has no \"cache\" in %s:%ui",
-                      &remote->name, remote->file, remote->line);
-        return NGX_ERROR;
-    }
-
-    remote->store = ngx_http_registry_find_store(mcf, &remote->cache);
-
-    if (remote->store == NULL || remote->store->evict == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"%V\" is no registry_cache, in registry_remote "
-                      "\"%V\" in %s:%ui", &remote->cache, &remote->name,
-                      remote->file, remote->line);
         return NGX_ERROR;
     }
 
@@ -249,6 +211,40 @@ ngx_http_registry_remote_complete(ngx_conf_t *cf,
     }
 
     return ngx_http_registry_remote_login(cf, remote);
+}
+
+
+/* the first one is "url", or else made of the name; then "push_url" */
+
+static ngx_int_t
+ngx_http_registry_remote_targets(ngx_conf_t *cf,
+    ngx_http_registry_remote_t *remote)
+{
+    u_char  *p;
+
+    if (remote->url.len == 0) {
+        remote->url.len = sizeof(NGX_HTTP_REGISTRY_HTTPS) - 1
+                          + remote->name.len;
+        remote->url.data = ngx_pnalloc(cf->pool, remote->url.len);
+        if (remote->url.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        p = ngx_cpymem(remote->url.data, NGX_HTTP_REGISTRY_HTTPS,
+                       sizeof(NGX_HTTP_REGISTRY_HTTPS) - 1);
+        ngx_memcpy(p, remote->name.data, remote->name.len);
+    }
+
+    if (ngx_http_registry_remote_target(cf, remote, "url", &remote->url)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return remote->push_url.len
+           ? ngx_http_registry_remote_target(cf, remote, "push_url",
+                                             &remote->push_url)
+           : NGX_OK;
 }
 
 
@@ -280,6 +276,31 @@ ngx_http_registry_remote_target(ngx_conf_t *cf,
     }
 
     target->ssl_name = remote->ssl_name;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_remote_cache(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf, ngx_http_registry_remote_t *remote)
+{
+    if (remote->cache.len == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "registry_remote \"%V\" has no \"cache\" in %s:%ui",
+                      &remote->name, remote->file, remote->line);
+        return NGX_ERROR;
+    }
+
+    remote->store = ngx_http_registry_find_store(mcf, &remote->cache);
+
+    if (remote->store == NULL || remote->store->evict == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%V\" is no registry_cache, in registry_remote "
+                      "\"%V\" in %s:%ui", &remote->cache, &remote->name,
+                      remote->file, remote->line);
+        return NGX_ERROR;
+    }
 
     return NGX_OK;
 }

@@ -85,7 +85,7 @@ my @mc = map { memcached($_) } 8091, 8092;
 until_true(10, sub { grep({ talk($_, "version\r\n") } @mc) == 2 });
 
 $_->run() for reverse @nodes;
-$one->plan(39);
+$one->plan(51);
 
 ###############################################################################
 
@@ -97,7 +97,10 @@ is(pull(0, $path), "MISS $image->{content}", 'first node');
 
 # the values are on their way when the client has its answer
 
-until_true(10, sub { items() == 2 });
+until_true(10, sub {
+	items() == 2
+		&& kept(0, 'library/alpine/_manifests/tags/latest/current/link')
+});
 is(items(), 2, 'a manifest and a tag are kept');
 
 $hub->forget();
@@ -142,16 +145,63 @@ is(request(POST => '/purge/', body => to_json({ events => [ {
 		tag => 'latest' } } ] }))->status, 200, 'event');
 like(pull(0, $path), qr/ \Q$moved->{content}\E$/, 'after an event');
 
-my $key = 'registry:' . Digest::SHA::sha256_hex(
-	"docker.io/library/alpine\0$image->{digest}");
-is((grep { talk($_, "get $key\r\n") =~ /^VALUE/ } @mc), 1,
-	'before a purge');
+# (what is still being written is not purged before it is there)
+
+until_true(10, sub {
+	kept(0, 'library/alpine/_manifests/tags/latest/current/link')
+		eq $moved->{digest};
+});
+
+ok(shared('alpine', $image->{digest}), 'before a purge');
 is(request(DELETE => '/purge/alpine')->status, 200, 'purge');
-until_true(10, sub { !grep { talk($_, "get $key\r\n") =~ /^VALUE/ } @mc });
+until_true(10, sub { !shared('alpine', $image->{digest}) });
 
 $hub->forget();
 is(pull(0, $exact), "MISS $image->{content}", 'after a purge');
 is($hub->requests(qr/^GET .*$image->{digest}/), 1, 'after a purge, asked');
+
+# What has a digest is looked for on the disk first.  (A node that starts has
+# nothing in memory.)
+
+$image = $hub->image('library/disk', '1', [ 'disk' ]);
+my $link = "library/disk/_manifests/revisions/$image->{digest}/link"
+	=~ s!:!/!r;
+$exact = "/v2/library/disk/manifests/$image->{digest}";
+
+is(pull(0, $exact), "MISS $image->{content}", 'disk');
+until_true(10, sub { kept(0, $link) && shared('disk', $image->{digest}) });
+
+my $gets = gets();
+$hub->forget();
+restart($one);
+is(pull(0, $exact), "HIT $image->{content}", 'on the disk');
+is(gets(), $gets, 'on the disk, memcached is not asked');
+
+unlink glob($one->testdir() . '/cache/docker/registry/v2/blobs/sha256/*/'
+	. $image->{digest} =~ s/.*://r . '/data') or die "no data: $!\n";
+
+restart($one);
+is(pull(0, $exact), "HIT $image->{content}", 'not on the disk');
+is(gets(), $gets + 1, 'not on the disk, memcached is asked');
+is($hub->requests(), 0, 'not on the disk, the remote is not asked');
+
+# where a tag points memcached is asked first, and the disk keeps what it says
+
+is(pull(1, $exact), "HIT $image->{content}", 'second node, by digest');
+until_true(10, sub { kept(1, $link) });
+is(pull(0, '/v2/library/disk/manifests/1'), "MISS $image->{content}",
+	'first node, tag');
+until_true(10, sub { shared('disk', '1') });
+
+$gets = gets();
+$hub->forget();
+is(pull(1, '/v2/library/disk/manifests/1'), "HIT $image->{content}",
+	'second node, tag');
+is(gets(), $gets + 1, 'second node, tag, memcached is asked for that alone');
+is($hub->requests(), 0, 'second node, tag, the remote is not asked');
+$link = 'library/disk/_manifests/tags/1/current/link';
+until_true(10, sub { kept(1, $link) });
+is(kept(1, $link), $image->{digest}, 'second node, tag, kept');
 
 # garbage is a miss
 
@@ -194,7 +244,10 @@ is(wrong($_), 0, "node $_ at last") for 0, 1;
 is((grep { $_->read_file('error.log') =~ /the secret of all/ } @nodes), 0,
 	'not in a log');
 
-$_->stop() for @nodes;
+# before the tests are counted
+
+@nodes = ();
+undef $one;
 
 ###############################################################################
 
@@ -265,6 +318,42 @@ sub items {
 }
 
 sub flush { talk($_[0], "flush_all\r\n") }
+
+sub restart {
+	my ($node) = @_;
+
+	$node->stop();
+	$node->run();
+}
+
+# how often they were asked for something
+
+sub gets {
+	my $n = 0;
+	$n += $_ for map { talk($_, "stats\r\n") =~ /STAT cmd_get (\d+)/ } @mc;
+	return $n;
+}
+
+# whether one of them has a tag or a digest
+
+sub shared {
+	my ($name, $reference) = @_;
+	my $key = 'registry:' . Digest::SHA::sha256_hex(
+		"docker.io/library/$name\0$reference");
+
+	return scalar grep { talk($_, "get $key\r\n") =~ /^VALUE/ } @mc;
+}
+
+# what a node's disk has in a link
+
+sub kept {
+	my ($n, $path) = @_;
+
+	open(my $fh, '<', $nodes[$n]->testdir()
+		. "/cache/docker/registry/v2/repositories/docker.io/$path")
+		or return '';
+	return <$fh> // '';
+}
 
 # under every key that was ever asked for there is something else
 
