@@ -1,8 +1,8 @@
 
 /*
  * A run gets one manifest for all who want it in this worker, from the
- * nearest that has it: the cache, memcached, the remote.  Those who wait are
- * told, and then it is kept.
+ * nearest that has it: the cache, memcached, the remote, which one worker
+ * alone asks.  Those who wait are told, and then it is kept.
  */
 
 
@@ -57,6 +57,7 @@ ngx_http_registry_fill_start(ngx_http_registry_fill_t *fill,
 
     if (fill->handler) {
         fill->waiting = 1;
+        fill->joined = running;
         ngx_queue_insert_tail(&run->waiters, &fill->queue);
     }
 
@@ -295,6 +296,8 @@ ngx_http_registry_run_failed(ngx_http_registry_run_t *run, ngx_uint_t status,
                       run->digest.text);
     }
 
+    ngx_http_registry_run_land(run, status, error);
+
     if (ngx_http_registry_run_stale(run, status, error)) {
         ngx_http_registry_run_found(run, NGX_HTTP_REGISTRY_FILL_STALE);
         return;
@@ -327,6 +330,8 @@ ngx_http_registry_run_found(ngx_http_registry_run_t *run,
 
     if (found != NGX_HTTP_REGISTRY_FILL_STALE) {
         ngx_http_registry_cache_fill(&run->copy);
+        ngx_http_registry_run_land(run, NGX_HTTP_OK,
+                                   NGX_HTTP_REGISTRY_CALL_OK);
     }
 
     ngx_http_registry_run_give(run, NGX_OK, found, NGX_HTTP_OK,
@@ -378,7 +383,8 @@ ngx_http_registry_run_give(ngx_http_registry_run_t *run, ngx_int_t rc,
         fill = ngx_queue_data(q, ngx_http_registry_fill_t, queue);
 
         fill->waiting = 0;
-        fill->found = found;
+        fill->found = (fill->joined && found == NGX_HTTP_REGISTRY_FILL_MISS)
+                          ? NGX_HTTP_REGISTRY_FILL_JOIN : found;
         fill->status = status;
         fill->error = error;
         fill->rc = (rc == NGX_OK)

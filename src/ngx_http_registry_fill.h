@@ -16,6 +16,7 @@
 typedef enum {
     NGX_HTTP_REGISTRY_FILL_HIT = 0,     /* of the cache, or memcached */
     NGX_HTTP_REGISTRY_FILL_MISS,        /* of the remote */
+    NGX_HTTP_REGISTRY_FILL_JOIN,        /* likewise, and for somebody else */
     NGX_HTTP_REGISTRY_FILL_REVALIDATED, /* ours, and the remote's still */
     NGX_HTTP_REGISTRY_FILL_STALE        /* ours, the remote does not answer */
 } ngx_http_registry_fill_e;
@@ -24,8 +25,8 @@ typedef enum {
 /*
  * An operation: created, started and freed by its owner.  The handler is
  * called once, never from within _start(), unless it was freed before.  Who
- * wants the same in one worker waits for the same request, and it goes on
- * when they are all gone.
+ * wants the same waits for the same request, in whichever worker, and it goes
+ * on when they are all gone.
  */
 
 typedef struct {
@@ -56,6 +57,7 @@ typedef struct {
     unsigned                         known:1;   /* there is a copy */
     unsigned                         waiting:1;
     unsigned                         starting:1;
+    unsigned                         joined:1;
 } ngx_http_registry_fill_t;
 
 

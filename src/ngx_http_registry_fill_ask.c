@@ -19,6 +19,8 @@ typedef struct {
 } ngx_http_registry_type_t;
 
 
+static void ngx_http_registry_run_send_head(ngx_http_registry_run_t *run);
+static void ngx_http_registry_run_send_get(ngx_http_registry_run_t *run);
 static ngx_int_t ngx_http_registry_run_ask(ngx_http_registry_run_t *run,
     const char *method, registry_digest_t *digest);
 static ngx_int_t ngx_http_registry_run_header(ngx_http_registry_ask_t *ask);
@@ -45,6 +47,20 @@ static void ngx_http_registry_run_answered(ngx_http_registry_run_t *run,
 void
 ngx_http_registry_run_check(ngx_http_registry_run_t *run)
 {
+    ngx_http_registry_run_board(run, ngx_http_registry_run_send_head);
+}
+
+
+void
+ngx_http_registry_run_get(ngx_http_registry_run_t *run)
+{
+    ngx_http_registry_run_board(run, ngx_http_registry_run_send_get);
+}
+
+
+static void
+ngx_http_registry_run_send_head(ngx_http_registry_run_t *run)
+{
     if (ngx_http_registry_run_ask(run, "HEAD", NULL) != NGX_OK) {
         ngx_http_registry_run_failed(run, 0, NGX_HTTP_REGISTRY_CALL_LOCAL,
                                      NULL);
@@ -52,8 +68,8 @@ ngx_http_registry_run_check(ngx_http_registry_run_t *run)
 }
 
 
-void
-ngx_http_registry_run_get(ngx_http_registry_run_t *run)
+static void
+ngx_http_registry_run_send_get(ngx_http_registry_run_t *run)
 {
     if (ngx_http_registry_run_ask(run, "GET",
                                   run->digest.len ? &run->digest : NULL)

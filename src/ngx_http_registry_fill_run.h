@@ -10,12 +10,16 @@
 
 
 #include "ngx_http_registry_fill.h"
+#include "ngx_http_registry_flight.h"
 
 
 #define NGX_HTTP_REGISTRY_FILL_HERE  (32 * 1024)    /* more: in a thread */
 
 
-typedef struct {
+typedef struct ngx_http_registry_run_s  ngx_http_registry_run_t;
+
+
+struct ngx_http_registry_run_s {
     ngx_queue_t                     queue;      /* of all that run */
     ngx_queue_t                     waiters;    /* of fill_t */
     ngx_pool_t                     *pool;
@@ -26,6 +30,9 @@ typedef struct {
     ngx_str_t                       name;
     ngx_str_t                       via;
     ngx_str_t                       authorization;
+
+    ngx_http_registry_flight_t      flight;     /* of who asks the remote */
+    void                          (*next)(ngx_http_registry_run_t *run);
 
     ngx_http_registry_ask_t        *ask;
     ngx_http_registry_op_t         *op;
@@ -46,7 +53,8 @@ typedef struct {
     unsigned                        shared:1;   /* memcached had it, */
     unsigned                        told:1;     /* or where the tag points */
     unsigned                        moved:1;    /* the tag, to run->digest */
-} ngx_http_registry_run_t;
+    unsigned                        boarded:1;
+};
 
 
 /* fill.c: the life of a run */
@@ -70,6 +78,18 @@ void ngx_http_registry_run_tag(ngx_http_registry_run_t *run);
 void ngx_http_registry_run_read(ngx_http_registry_run_t *run,
     registry_digest_t *digest);
 void ngx_http_registry_run_share(ngx_http_registry_run_t *run);
+
+
+/*
+ * fill_flight.c: asks, unless another worker does; then the run ends with what
+ * came of that, or asks after all.  Whoever asks says how it ended: with 200,
+ * the manifest is in shared memory.
+ */
+
+void ngx_http_registry_run_board(ngx_http_registry_run_t *run,
+    void (*ask)(ngx_http_registry_run_t *run));
+void ngx_http_registry_run_land(ngx_http_registry_run_t *run,
+    ngx_uint_t status, ngx_http_registry_call_error_e error);
 
 
 /* fill_ask.c: the remote */

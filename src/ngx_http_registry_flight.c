@@ -685,10 +685,12 @@ ngx_http_registry_flight_forget(ngx_http_registry_flight_t *flight,
     ngx_uint_t ended)
 {
     ngx_http_registry_flights_t       *sh;
+    ngx_http_registry_flight_entry_t  *e;
     ngx_http_registry_flight_index_t  *index;
 
+    e = flight->entry;
     sh = ngx_http_registry_flights(flight->zone);
-    index = &sh->index[flight->entry - sh->entries];
+    index = &sh->index[e - sh->entries];
 
     if (ended) {
         index->listed = 0;
@@ -697,7 +699,13 @@ ngx_http_registry_flight_forget(ngx_http_registry_flight_t *flight,
 
     index->since = ngx_current_msec;
 
-    flight->entry->owner = 0;
+    /* nobody will look how it ended, as may be with what has no file */
+
+    if (ended && e->file[0] == '\0' && e->waiters == 0) {
+        index->since -= NGX_HTTP_REGISTRY_FLIGHT_LINGER;
+    }
+
+    e->owner = 0;
     flight->leads = 0;
 
     if (flight->timer.timer_set) {

@@ -13,8 +13,7 @@
 #define NGX_HTTP_REGISTRY_FLIGHT_MAX      1024
 #define NGX_HTTP_REGISTRY_FLIGHT_ROOM     (16 * 1024)   /* of a zone, each */
 
-/* how long one that has ended, or was left, is kept: milliseconds */
-#define NGX_HTTP_REGISTRY_FLIGHT_LINGER   1000
+/* how long one that was left is kept: milliseconds */
 #define NGX_HTTP_REGISTRY_FLIGHT_LEFT     60000
 
 

@@ -12,6 +12,10 @@
 #include "ngx_http_registry_flight.h"
 
 
+/* how long one that has ended is kept: milliseconds */
+#define NGX_HTTP_REGISTRY_FLIGHT_LINGER  1000
+
+
 struct ngx_http_registry_flight_entry_s {
     ngx_uint_t                   generation;
     ngx_atomic_t                 owner;     /* a process, or 0 */

@@ -269,6 +269,7 @@ ngx_http_registry_proxy_filled(ngx_http_registry_ctx_t *ctx)
     static const ngx_http_registry_count_e  counts[] = {
         [NGX_HTTP_REGISTRY_FILL_HIT] = NGX_HTTP_REGISTRY_COUNT_HIT,
         [NGX_HTTP_REGISTRY_FILL_MISS] = NGX_HTTP_REGISTRY_COUNT_MISS,
+        [NGX_HTTP_REGISTRY_FILL_JOIN] = NGX_HTTP_REGISTRY_COUNT_JOIN,
         [NGX_HTTP_REGISTRY_FILL_REVALIDATED] =
             NGX_HTTP_REGISTRY_COUNT_REVALIDATED,
         [NGX_HTTP_REGISTRY_FILL_STALE] = NGX_HTTP_REGISTRY_COUNT_STALE

@@ -43,7 +43,8 @@ http {
     registry_zone 2m;
 
     registry_cache edge { path %%TESTDIR%%/cache; max_size 1m; }
-    registry_memcached 127.0.0.1:8090 127.0.0.1:8091 key=%%TESTDIR%%/mc.key;
+    registry_memcached 127.0.0.1:8090 127.0.0.1:8091 key=%%TESTDIR%%/mc.key
+                       timeout=500ms;
 
     upstream origin {
         zone origin 64k;
