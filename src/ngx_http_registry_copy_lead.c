@@ -13,12 +13,7 @@
 #include <sys/file.h>
 
 
-/* an answer that broke off is asked for again so often without progress */
-
-#define NGX_HTTP_REGISTRY_COPY_TRIES     5
-#define NGX_HTTP_REGISTRY_COPY_PROGRESS  (1024 * 1024)
-
-#define NGX_HTTP_REGISTRY_COPY_LOG       60000      /* milliseconds */
+#define NGX_HTTP_REGISTRY_COPY_LOG  60000           /* milliseconds */
 
 
 static void ngx_http_registry_copy_looked(void *data);
@@ -190,7 +185,7 @@ ngx_http_registry_copy_taken(void *data)
         copy->answered = 1;
         copy->size = copy->flight.size;
         copy->synced = copy->hash.length;
-        copy->tried = copy->hash.length;
+        copy->retry.from = copy->hash.length;
         ngx_http_registry_copy_ask(copy);
     }
 
@@ -702,11 +697,8 @@ static void
 ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     ngx_http_registry_failure_t *failure, const char *reason)
 {
-    off_t  at;
-
-    static const ngx_msec_t  pauses[NGX_HTTP_REGISTRY_COPY_TRIES] = {
-        10, 100, 500, 1000, 2000
-    };
+    off_t      at;
+    ngx_int_t  pause;
 
     if (copy->ask) {
         ngx_http_registry_ask_free(copy->ask);
@@ -728,11 +720,6 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
         return;
     }
 
-    if (at - copy->tried >= NGX_HTTP_REGISTRY_COPY_PROGRESS) {
-        copy->tried = at;
-        copy->tries = 0;
-    }
-
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "registry_remote \"%V\": blob %s of repository \"%V\" "
                   "broke off at byte %O: %s (%ui)", &copy->blob.remote->name,
@@ -744,7 +731,9 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
         return;
     }
 
-    if (copy->tries == NGX_HTTP_REGISTRY_COPY_TRIES) {
+    pause = ngx_http_registry_blob_pause(&copy->retry, at, failure);
+
+    if (pause == NGX_ERROR) {
         ngx_http_registry_copy_fail(copy, failure);
         return;
     }
@@ -753,8 +742,7 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     copy->pause.data = copy;
     copy->pause.log = ngx_cycle->log;
 
-    ngx_add_timer(&copy->pause, pauses[copy->tries]);
-    copy->tries++;
+    ngx_add_timer(&copy->pause, (ngx_msec_t) pause);
 }
 
 
