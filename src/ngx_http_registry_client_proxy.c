@@ -487,7 +487,8 @@ ngx_http_registry_tunnel_answer(ngx_http_registry_exchange_t *x, size_t len)
 
     if (response.status / 100 != 2) {
 
-        if (response.status == 407
+        if ((response.status == 407
+             || response.status == NGX_HTTP_UNAUTHORIZED)
             && ngx_http_registry_proxy_refused(x->state) == NGX_OK)
         {
             return ngx_http_registry_reconnect(x);
@@ -535,6 +536,12 @@ ngx_http_registry_proxy_reason(ngx_uint_t status)
 
     case 407:
         return "407: it wants other credentials";
+
+    case NGX_HTTP_UNAUTHORIZED:
+
+        /* tinyproxy, of wrong ones */
+
+        return "401: it wants other credentials";
 
     case NGX_HTTP_FORBIDDEN:
         return "403: it does not let this host through";

@@ -28,6 +28,14 @@ typedef struct {
 } ngx_http_registry_blob_t;
 
 
+/* how an answer that breaks off is asked for again: its owner sets "from" */
+
+typedef struct {
+    off_t                            from;      /* the byte it began with */
+    ngx_uint_t                       tries;     /* since then */
+} ngx_http_registry_retry_t;
+
+
 typedef struct {
     ngx_queue_t                      queue;
     ngx_uint_t                       version;   /* of the copy, as it was seen;
@@ -75,8 +83,7 @@ typedef struct {
     off_t                            size;      /* -1: not known */
     off_t                            skip;      /* of the answer */
     off_t                            synced;
-    off_t                            tried;     /* how far it was */
-    ngx_uint_t                       tries;     /* since then */
+    ngx_http_registry_retry_t        retry;
     ngx_event_t                      pause;
 } ngx_http_registry_copy_t;
 
@@ -132,6 +139,13 @@ ngx_int_t ngx_http_registry_blob_answer(registry_http_response_t *response,
 /* what an answer that is not the blob says */
 void ngx_http_registry_blob_refused(registry_http_response_t *response,
     ngx_http_registry_failure_t *failure);
+
+/*
+ * The answer broke off at byte "at": milliseconds until the rest is to be
+ * asked for, or NGX_ERROR if that was done often enough.
+ */
+ngx_int_t ngx_http_registry_blob_pause(ngx_http_registry_retry_t *retry,
+    off_t at, ngx_http_registry_failure_t *failure);
 
 
 #endif /* NGX_HTTP_REGISTRY_COPY_H */

@@ -1,13 +1,18 @@
 
 /*
- * Asking a remote for a blob, or for a part of it, and whether that is what
- * it has answered.
+ * Asking a remote for a blob, or for a part of it; whether that is what it has
+ * answered, and when it is asked again for what is missing.
  */
 
 
 #include "ngx_http_registry_copy.h"
 
 #include "registry_range.h"
+
+
+/* with so much progress it is as if nothing had been */
+
+#define NGX_HTTP_REGISTRY_BLOB_PROGRESS  (1024 * 1024)
 
 
 ngx_http_registry_ask_t *
@@ -146,4 +151,49 @@ ngx_http_registry_blob_refused(registry_http_response_t *response,
     {
         failure->retry_after = (time_t) seconds;
     }
+}
+
+
+/*
+ * What refuses connections, or answers in the place of a server, may be on
+ * its way back: for a quarter of a minute nobody loses a blob over a proxy
+ * that is started again.  Who waited for a time-out has waited already.
+ */
+
+ngx_int_t
+ngx_http_registry_blob_pause(ngx_http_registry_retry_t *retry, off_t at,
+    ngx_http_registry_failure_t *failure)
+{
+    ngx_uint_t  n;
+
+    static const ngx_msec_t  pauses[] = {
+        10, 100, 500, 1000, 2000, 4000, 8000
+    };
+
+    if (at - retry->from >= NGX_HTTP_REGISTRY_BLOB_PROGRESS) {
+        retry->from = at;
+        retry->tries = 0;
+    }
+
+    n = sizeof(pauses) / sizeof(pauses[0]);
+
+    switch (failure->error) {
+
+    case NGX_HTTP_REGISTRY_CALL_CONNECT:
+    case NGX_HTTP_REGISTRY_CALL_BUSY:
+    case NGX_HTTP_REGISTRY_CALL_PROXY:
+    case NGX_HTTP_REGISTRY_CALL_TRUNCATED:
+        break;
+
+    default:
+        if (failure->status < NGX_HTTP_INTERNAL_SERVER_ERROR) {
+            n -= 2;
+        }
+    }
+
+    if (retry->tries >= n) {
+        return NGX_ERROR;
+    }
+
+    return pauses[retry->tries++];
 }

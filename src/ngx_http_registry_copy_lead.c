@@ -9,11 +9,6 @@
 #include "ngx_http_registry_copy_lead.h"
 
 
-/* an answer that broke off is asked for again so often without progress */
-
-#define NGX_HTTP_REGISTRY_COPY_TRIES     5
-#define NGX_HTTP_REGISTRY_COPY_PROGRESS  (1024 * 1024)
-
 
 static void ngx_http_registry_copy_looked(void *data);
 static void ngx_http_registry_copy_taken(void *data);
@@ -170,7 +165,7 @@ ngx_http_registry_copy_taken(void *data)
         copy->answered = 1;
         copy->size = copy->flight.size;
         copy->synced = copy->hash.length;
-        copy->tried = copy->hash.length;
+        copy->retry.from = copy->hash.length;
         ngx_http_registry_copy_ask(copy);
     }
 
@@ -564,11 +559,8 @@ static void
 ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     ngx_http_registry_failure_t *failure, const char *reason)
 {
-    off_t  at;
-
-    static const ngx_msec_t  pauses[NGX_HTTP_REGISTRY_COPY_TRIES] = {
-        10, 100, 500, 1000, 2000
-    };
+    off_t      at;
+    ngx_int_t  pause;
 
     if (copy->ask) {
         ngx_http_registry_ask_free(copy->ask);
@@ -590,11 +582,6 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
         return;
     }
 
-    if (at - copy->tried >= NGX_HTTP_REGISTRY_COPY_PROGRESS) {
-        copy->tried = at;
-        copy->tries = 0;
-    }
-
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "registry_remote \"%V\": blob %s of repository \"%V\" "
                   "broke off at byte %O: %s (%ui)", &copy->blob.remote->name,
@@ -606,7 +593,9 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
         return;
     }
 
-    if (copy->tries == NGX_HTTP_REGISTRY_COPY_TRIES) {
+    pause = ngx_http_registry_blob_pause(&copy->retry, at, failure);
+
+    if (pause == NGX_ERROR) {
         ngx_http_registry_copy_fail(copy, failure);
         return;
     }
@@ -615,8 +604,7 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     copy->pause.data = copy;
     copy->pause.log = ngx_cycle->log;
 
-    ngx_add_timer(&copy->pause, pauses[copy->tries]);
-    copy->tries++;
+    ngx_add_timer(&copy->pause, (ngx_msec_t) pause);
 }
 
 

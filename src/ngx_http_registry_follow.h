@@ -35,8 +35,7 @@ struct ngx_http_registry_follow_s {
     off_t                        from;      /* it begins there */
     off_t                        seen;      /* and has come up to there */
     off_t                        skip;
-    off_t                        tried;
-    ngx_uint_t                   tries;
+    ngx_http_registry_retry_t    retry;
     registry_hash_t              hash;
     ngx_http_registry_ask_t     *ask;
     ngx_event_t                  pause;

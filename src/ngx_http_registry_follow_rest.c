@@ -10,10 +10,6 @@
 #include "ngx_http_registry_follow.h"
 
 
-#define NGX_HTTP_REGISTRY_REST_TRIES     5
-#define NGX_HTTP_REGISTRY_REST_PROGRESS  (1024 * 1024)
-
-
 static ngx_int_t ngx_http_registry_rest_ask(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_rest_again(ngx_event_t *ev);
 static ngx_int_t ngx_http_registry_rest_on_header(
@@ -47,7 +43,7 @@ ngx_http_registry_follow_rest(ngx_http_registry_ctx_t *ctx)
 
     f->from = f->ranged ? f->pos : fetch->ready;
     f->seen = f->from;
-    f->tried = f->from;
+    f->retry.from = f->from;
 
     f->tail = ngx_palloc(ctx->request->pool, NGX_HTTP_REGISTRY_HOLD_ANY);
     if (f->tail == NULL) {
@@ -337,12 +333,8 @@ static void
 ngx_http_registry_rest_broken(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_failure_t *failure, const char *reason)
 {
-    ngx_int_t                    rc;
+    ngx_int_t                    rc, pause;
     ngx_http_registry_follow_t  *f;
-
-    static const ngx_msec_t  pauses[NGX_HTTP_REGISTRY_REST_TRIES] = {
-        10, 100, 500, 1000, 2000
-    };
 
     f = ctx->follow;
 
@@ -355,26 +347,22 @@ ngx_http_registry_rest_broken(ngx_http_registry_ctx_t *ctx,
         return;
     }
 
-    if (f->seen - f->tried >= NGX_HTTP_REGISTRY_REST_PROGRESS) {
-        f->tried = f->seen;
-        f->tries = 0;
-    }
-
     ngx_log_error(NGX_LOG_WARN, ctx->request->connection->log, 0,
                   "registry_remote \"%V\": blob %s of repository \"%V\" "
                   "broke off at byte %O: %s (%ui)", &ctx->remote->name,
                   ctx->digest.text, &ctx->name, f->seen, reason,
                   failure->status);
 
-    if (f->tries == NGX_HTTP_REGISTRY_REST_TRIES) {
+    pause = ngx_http_registry_blob_pause(&f->retry, f->seen, failure);
+
+    if (pause == NGX_ERROR) {
         rc = ctx->request->header_sent
              ? NGX_ERROR : ngx_http_registry_follow_failed(ctx, failure);
         ngx_http_registry_rest_end(ctx, rc);
         return;
     }
 
-    ngx_add_timer(&f->pause, pauses[f->tries]);
-    f->tries++;
+    ngx_add_timer(&f->pause, (ngx_msec_t) pause);
 }
 
 

@@ -467,8 +467,9 @@ ngx_http_registry_remotes_start(ngx_conf_t *cf,
 
         if (clcf->resolver && clcf->resolver->connections.nelts) {
             client->resolver = clcf->resolver;
-            client->resolver_timeout = clcf->resolver_timeout;
         }
+
+        client->resolver_timeout = clcf->resolver_timeout;
 
         if (ngx_http_registry_client_init(cf, client) != NGX_CONF_OK) {
             return NGX_ERROR;

@@ -13,13 +13,12 @@ use Test::More;
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
-use IO::Socket::INET;
 use Test::Nginx;
 use Test::Nginx::CA;
 use Test::Nginx::Call;
-use Test::Nginx::Process;
+use Test::Nginx::Proxy;
 use Test::Nginx::Registry;
-use Time::HiRes qw/ sleep time /;
+use Time::HiRes qw/ sleep /;
 
 ###############################################################################
 
@@ -120,8 +119,14 @@ my $tls = Test::Nginx::Call::Server->new($t, port => 8443, ssl => $pair);
 my $plain = Test::Nginx::Call::Server->new($t, port => 8081);
 my $fake = Test::Nginx::Call::Server->new($t, port => 8093);
 
-my $squid = squid();
-my $tiny = tinyproxy();
+my $squid = Test::Nginx::Proxy->squid($t, port => 8091,
+	user => 'robot$edge', password => $password,
+	hosts => { map { $_ => '127.0.0.1' }
+		qw/ origin.corp denied.corp localhost / },
+	config => [ 'acl denied dstdomain denied.corp',
+		'http_access deny denied' ]);
+my $tiny = Test::Nginx::Proxy->tinyproxy($t, port => 8092,
+	user => 'edge', password => 'secret');
 
 $t->run();
 
@@ -222,7 +227,7 @@ ok(!$r->complete(), 'killed in a body');
 $tls->clear();
 
 is(error('/squid/https/3'), 'the connection failed (111)', 'no proxy');
-$squid = squid();
+$squid->start();
 is(call('/squid/https/3')->status, 200, 'back again');
 
 $squid->freeze();
@@ -289,91 +294,6 @@ sub raw {
 	$fake->rule({ method => 'CONNECT', raw => $bytes });
 	is(error('/fake/https/3'), $message, $name);
 	$fake->clear();
-}
-
-# with credentials; it knows origin.corp
-
-sub squid {
-	my $port = port(8091);
-	my @user = (getpwnam('proxy'))[2, 3];
-
-	mkdir "$dir/squid";
-
-	my $hash = `openssl passwd -apr1 '$password'`;
-	write_file('squid/passwd', "robot\$edge:$hash");
-	write_file('squid/hosts', "127.0.0.1 origin.corp denied.corp localhost\n");
-	write_file('squid/squid.conf', <<"EOF");
-http_port 127.0.0.1:$port
-visible_hostname proxy.corp
-hosts_file $dir/squid/hosts
-pid_filename none
-cache_log $dir/squid/cache.log
-access_log none
-cache deny all
-cache_mem 8 MB
-coredump_dir $dir/squid
-shutdown_lifetime 0 seconds
-auth_param basic program /usr/lib/squid/basic_ncsa_auth $dir/squid/passwd
-auth_param basic children 1
-acl known proxy_auth REQUIRED
-acl denied dstdomain denied.corp
-http_access deny !known
-http_access deny denied
-http_access allow all
-EOF
-
-	chmod 0755, $dir;
-	chown @user, "$dir/squid", glob("$dir/squid/*") if @user;
-
-	return started(8091, '/usr/sbin/squid', '-N', '-f',
-		"$dir/squid/squid.conf");
-}
-
-sub tinyproxy {
-	my $port = port(8092);
-
-	write_file('tinyproxy.conf', <<"EOF");
-Port $port
-Listen 127.0.0.1
-Timeout 60
-MaxClients 10
-BasicAuth edge secret
-LogFile "$dir/tinyproxy.log"
-EOF
-
-	return started(8092, '/usr/bin/tinyproxy', '-d', '-c',
-		"$dir/tinyproxy.conf");
-}
-
-sub started {
-	my ($port, @command) = @_;
-
-	my $process = Test::Nginx::Process->new(sub {
-		open(STDOUT, '>', '/dev/null');
-		open(STDERR, '>', '/dev/null');
-		exec { $command[0] } @command;
-	});
-
-	$process->start();
-
-	my $end = time() + 20 * $Test::Nginx::PATIENCE;
-
-	until (IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-		PeerPort => port($port)))
-	{
-		die "$command[0] does not start\n" if time() > $end;
-		sleep(0.05);
-	}
-
-	return $process;
-}
-
-sub write_file {
-	my ($name, $text) = @_;
-
-	open(my $fh, '>', "$dir/$name") or die "$name: $!\n";
-	print $fh $text;
-	close $fh;
 }
 
 ###############################################################################

@@ -13,7 +13,7 @@ use strict;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ machine address hosts name_server trust put_file /;
+our @EXPORT = qw/ machine address hosts wire name_server trust put_file /;
 
 use File::Path qw/ make_path /;
 use FindBin;
@@ -72,6 +72,38 @@ sub hosts {
 
 	put_file('/etc/hosts', join('', "127.0.0.1 localhost\n",
 		map { "$addresses{$_} $_\n" } sort keys %addresses));
+}
+
+# A second machine, at the other end of a wire and with no way on from there:
+# it reaches what listens at our end, and knows these names and no others.
+# Returns what a command begins with that is to run there.
+
+sub wire {
+	my ($t, $ours, $its, %addresses) = @_;
+	my $dir = $t->testdir();
+
+	$t->write_file('wire-hosts', join('', "127.0.0.1 localhost\n",
+		map { "$addresses{$_} $_\n" } sort keys %addresses));
+	$t->write_file('wire-resolv.conf', '');
+
+	$t->run_daemon(qw/ unshare --net --mount sh -c /, <<"EOF");
+mount --bind $dir/wire-hosts /etc/hosts &&
+mount --bind $dir/wire-resolv.conf /etc/resolv.conf &&
+echo \$\$ >$dir/wire-pid && exec sleep infinity
+EOF
+
+	$t->waitforfile("$dir/wire-pid") or die "no second machine\n";
+	chomp(my $pid = $t->read_file('wire-pid'));
+
+	my @there = ('nsenter', '--target', $pid, '--net', '--mount');
+
+	command(qw/ ip link add wire type veth peer name wire netns /, $pid);
+	command(qw/ ip addr add /, "$ours/30", qw/ dev wire /);
+	command(qw/ ip link set wire up /);
+	command(@there, qw/ ip addr add /, "$its/30", qw/ dev wire /);
+	command(@there, qw/ ip link set /, $_, 'up') for qw/ lo wire /;
+
+	return @there;
 }
 
 # names that are known to those who ask this server
