@@ -9,7 +9,6 @@
 #include "ngx_http_registry_copy_lead.h"
 
 
-
 static void ngx_http_registry_copy_looked(void *data);
 static void ngx_http_registry_copy_taken(void *data);
 static ngx_int_t ngx_http_registry_copy_retake(
