@@ -135,8 +135,8 @@ ngx_int_t ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op,
     const char *dir, ngx_http_registry_path_t *path);
 
 /*
- * Makes a blob of what op->fd has open under that name, and links it, all
- * durably.  NGX_DECLINED if the name is gone.
+ * Makes a blob of what op->fd has open under that name, and links it unless
+ * op->any is set, all durably.  NGX_DECLINED if the name is gone.
  */
 
 ngx_int_t ngx_http_registry_fs_commit(ngx_http_registry_op_t *op,

@@ -459,7 +459,7 @@ ngx_http_registry_fs_commit(ngx_http_registry_op_t *op, const char *from)
     ngx_http_registry_fs_blob_path(op, &to, &op->digest);
 
     rc = ngx_http_registry_fs_publish(op, from, to.data);
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || op->any) {
         return rc;
     }
 
