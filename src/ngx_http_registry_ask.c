@@ -399,6 +399,7 @@ ngx_http_registry_ask_call(ngx_http_registry_ask_t *ask,
     call->url = ask->url;
     call->content_length = ask->content_length;
     call->pin = ask->pin;
+    call->primary = ask->push;
 
     call->data = ask;
     call->on_header = ngx_http_registry_ask_on_header;

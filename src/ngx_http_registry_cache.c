@@ -37,8 +37,6 @@ static ngx_str_t  ngx_http_registry_nothing = ngx_string("");
 static void ngx_http_registry_cache_key(ngx_http_registry_key_t *key,
     ngx_http_registry_zone_t *zone, ngx_http_registry_store_t *store,
     u_char kind, ngx_str_t *name, const void *reference, size_t len);
-static uint32_t ngx_http_registry_cache_purges(
-    ngx_http_registry_manifest_t *m);
 static uint32_t ngx_http_registry_cache_first(ngx_str_t *name);
 static void ngx_http_registry_cache_manifest_key(ngx_http_registry_key_t *key,
     ngx_http_registry_manifest_t *m);
@@ -71,7 +69,7 @@ ngx_http_registry_cache_get(ngx_http_registry_manifest_t *m,
     ngx_http_registry_zone_lock(zone);
 
     m->generation = ngx_http_registry_zone_generation(zone, key.name);
-    m->purges = ngx_http_registry_cache_purges(m);
+    m->purges = ngx_http_registry_cache_purges(zone, &m->name);
 
     rc = ngx_http_registry_cache_find(m, &key, &tag, &entry);
 
@@ -414,19 +412,20 @@ ngx_http_registry_cache_current(ngx_http_registry_manifest_t *m)
 ngx_uint_t
 ngx_http_registry_cache_unpurged(ngx_http_registry_manifest_t *m)
 {
-    return m->purges == ngx_http_registry_cache_purges(m);
+    return m->purges == ngx_http_registry_cache_purges(m->zone, &m->name);
 }
 
 
 /* of the repository, or all with the same first component */
 
-static uint32_t
-ngx_http_registry_cache_purges(ngx_http_registry_manifest_t *m)
+uint32_t
+ngx_http_registry_cache_purges(ngx_http_registry_zone_t *zone,
+    ngx_str_t *name)
 {
-    return ngx_http_registry_zone_purges(m->zone,
-                               ngx_murmur_hash2(m->name.data, m->name.len))
-           + ngx_http_registry_zone_purges(m->zone,
-                               ngx_http_registry_cache_first(&m->name));
+    return ngx_http_registry_zone_purges(zone,
+                                     ngx_murmur_hash2(name->data, name->len))
+           + ngx_http_registry_zone_purges(zone,
+                                     ngx_http_registry_cache_first(name));
 }
 
 

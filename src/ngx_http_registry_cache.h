@@ -90,6 +90,11 @@ ngx_uint_t ngx_http_registry_cache_current(ngx_http_registry_manifest_t *m);
 
 ngx_uint_t ngx_http_registry_cache_unpurged(ngx_http_registry_manifest_t *m);
 
+/* a number that every purge of something of the repository moves on */
+
+uint32_t ngx_http_registry_cache_purges(ngx_http_registry_zone_t *zone,
+    ngx_str_t *name);
+
 /*
  * When there was, in seconds, of this repository or one of a few others; 0 if
  * never.  Until then what other nodes have said may not be true any more.

@@ -146,6 +146,9 @@ struct ngx_http_registry_call_s {
                                                    "peer", and with no other;
                                                    empty: any.  It has to be
                                                    one of the URL's still */
+    unsigned                         primary:1; /* none of the backup servers
+                                                   of an upstream {} will do,
+                                                   nor is one gone on with */
 
     /*
      * Called on the event loop.  Each may free the call.

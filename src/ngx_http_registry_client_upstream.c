@@ -21,6 +21,10 @@ typedef struct {
 } ngx_http_registry_shim_t;
 
 
+static ngx_uint_t ngx_http_registry_upstream_backup(
+    ngx_http_registry_exchange_t *x);
+static ngx_uint_t ngx_http_registry_upstream_listed(
+    ngx_http_upstream_rr_peers_t *peers, ngx_peer_connection_t *pc);
 static ngx_int_t ngx_http_registry_upstream_find(
     ngx_http_registry_exchange_t *x, ngx_http_upstream_rr_peers_t *peers);
 static ngx_int_t ngx_http_registry_upstream_init(
@@ -84,6 +88,20 @@ ngx_http_registry_upstream_get(ngx_http_registry_exchange_t *x)
     x->shim->upstream->state->header_time = (ngx_msec_t) -1;
     x->shim->upstream->state->response_time = (ngx_msec_t) -1;
 
+    if (x->call.primary && ngx_http_registry_upstream_backup(x)) {
+
+        /* it is given back, with a connection that was kept: none is live */
+
+        ngx_http_registry_disconnect(x, 0, 0);
+        pc->tries = 0;
+
+        if (x->call.error == NGX_HTTP_REGISTRY_CALL_OK) {
+            x->call.reason = "backup servers are not for this";
+        }
+
+        return NGX_BUSY;
+    }
+
     /* it is in memory that the servers share, and may change */
 
     x->call.peer.len = pc->name->len;
@@ -96,6 +114,48 @@ ngx_http_registry_upstream_get(ngx_http_registry_exchange_t *x)
     pc->name = &x->call.peer;
 
     return rc;
+}
+
+
+/*
+ * 1 if the server that was chosen is a backup one, else 0.  That is all that
+ * can be told of a choice: no method can be told to choose among the others
+ * alone.
+ */
+
+static ngx_uint_t
+ngx_http_registry_upstream_backup(ngx_http_registry_exchange_t *x)
+{
+    ngx_http_upstream_rr_peers_t  *peers;
+
+    peers = x->upstream->peer.data;
+
+    return peers->next
+           && !ngx_http_registry_upstream_listed(peers, x->peer)
+           && ngx_http_registry_upstream_listed(peers->next, x->peer);
+}
+
+
+static ngx_uint_t
+ngx_http_registry_upstream_listed(ngx_http_upstream_rr_peers_t *peers,
+    ngx_peer_connection_t *pc)
+{
+    ngx_http_upstream_rr_peer_t  *peer;
+
+    ngx_http_upstream_rr_peers_rlock(peers);
+
+    for (peer = peers->peer; peer; peer = peer->next) {
+        if (ngx_cmp_sockaddr(peer->sockaddr, peer->socklen, pc->sockaddr,
+                             pc->socklen, 1)
+            == NGX_OK)
+        {
+            break;
+        }
+    }
+
+    ngx_http_upstream_rr_peers_unlock(peers);
+
+    return peer != NULL;
 }
 
 
@@ -185,7 +245,7 @@ ngx_http_registry_upstream_pinned(ngx_http_registry_exchange_t *x)
 
     for (peers = x->upstream->peer.data;
          peers && rc == NGX_DECLINED;
-         peers = peers->next)
+         peers = x->call.primary ? NULL : peers->next)
     {
         ngx_http_upstream_rr_peers_rlock(peers);
 

@@ -6,6 +6,7 @@
  */
 
 
+#include "ngx_http_registry_cache.h"
 #include "ngx_http_registry_copy_lead.h"
 
 
@@ -16,7 +17,7 @@
 
 typedef struct {
     ngx_queue_t                 queue;
-    ngx_str_t                   name;
+    ngx_http_registry_blob_t    blob;       /* remote, name, purges */
 } ngx_http_registry_copy_link_t;
 
 
@@ -36,7 +37,7 @@ static void ngx_http_registry_copy_changed(void *data);
 static void ngx_http_registry_copy_notify(ngx_http_registry_copy_t *copy);
 static void ngx_http_registry_copy_orphaned(ngx_http_registry_copy_t *copy);
 static void ngx_http_registry_copy_link(ngx_http_registry_copy_t *copy,
-    ngx_str_t *name);
+    ngx_http_registry_blob_t *blob);
 static void ngx_http_registry_copy_link_all(ngx_http_registry_copy_t *copy);
 static void ngx_http_registry_copy_link_done(void *data);
 static void ngx_http_registry_copy_follow(ngx_http_registry_copy_t *copy);
@@ -54,6 +55,9 @@ ngx_http_registry_copy_join(ngx_http_registry_blob_t *blob, ngx_uint_t join,
 {
     ngx_int_t                  rc;
     ngx_http_registry_copy_t  *copy;
+
+    blob->purges = ngx_http_registry_cache_purges(blob->remote->zone,
+                                                  &blob->name);
 
     copy = ngx_http_registry_copy_find(blob);
 
@@ -178,6 +182,7 @@ ngx_http_registry_copy_blob(ngx_http_registry_copy_t *copy,
         }
 
         own->remote = blob->remote;
+        own->purges = blob->purges;
         own->name.len = blob->name.len;
         own->remote_name.len = blob->remote_name.len;
         own->via.len = blob->via.len;
@@ -481,7 +486,7 @@ ngx_http_registry_copy_vouch(ngx_http_registry_copy_t *copy,
     ngx_http_registry_blob_t *blob)
 {
     if (!ngx_http_registry_copy_is_for(copy, &blob->name)) {
-        ngx_http_registry_copy_link(copy, &blob->name);
+        ngx_http_registry_copy_link(copy, blob);
     }
 
     /* one that is led goes on being asked for by the same name */
@@ -505,10 +510,14 @@ ngx_http_registry_copy_vouch(ngx_http_registry_copy_t *copy,
 
 
 static void
-ngx_http_registry_copy_link(ngx_http_registry_copy_t *copy, ngx_str_t *name)
+ngx_http_registry_copy_link(ngx_http_registry_copy_t *copy,
+    ngx_http_registry_blob_t *blob)
 {
+    ngx_str_t                      *name;
     ngx_queue_t                    *q;
     ngx_http_registry_copy_link_t  *link;
+
+    name = &blob->name;
 
     for (q = ngx_queue_head(&copy->links);
          q != ngx_queue_sentinel(&copy->links);
@@ -516,8 +525,8 @@ ngx_http_registry_copy_link(ngx_http_registry_copy_t *copy, ngx_str_t *name)
     {
         link = ngx_queue_data(q, ngx_http_registry_copy_link_t, queue);
 
-        if (link->name.len == name->len
-            && ngx_memcmp(link->name.data, name->data, name->len) == 0)
+        if (link->blob.name.len == name->len
+            && ngx_memcmp(link->blob.name.data, name->data, name->len) == 0)
         {
             return;
         }
@@ -530,10 +539,12 @@ ngx_http_registry_copy_link(ngx_http_registry_copy_t *copy, ngx_str_t *name)
         return;
     }
 
-    link->name.len = name->len;
-    link->name.data = ngx_pstrdup(copy->pool, name);
+    link->blob.remote = blob->remote;
+    link->blob.purges = blob->purges;
+    link->blob.name.len = name->len;
+    link->blob.name.data = ngx_pstrdup(copy->pool, name);
 
-    if (link->name.data) {
+    if (link->blob.name.data) {
         ngx_queue_insert_tail(&copy->links, &link->queue);
     }
 }
@@ -553,9 +564,13 @@ ngx_http_registry_copy_link_all(ngx_http_registry_copy_t *copy)
     {
         link = ngx_queue_data(q, ngx_http_registry_copy_link_t, queue);
 
+        if (ngx_http_registry_blob_purged(&link->blob)) {
+            continue;
+        }
+
         op = ngx_http_registry_op_create(copy->blob.remote->store,
                                          NGX_HTTP_REGISTRY_OP_BLOB_MOUNT,
-                                         &link->name, ngx_cycle->log);
+                                         &link->blob.name, ngx_cycle->log);
         if (op == NULL) {
             continue;
         }
@@ -588,6 +603,14 @@ ngx_http_registry_copy_link_done(void *data)
     }
 
     ngx_http_registry_op_free(op);
+}
+
+
+ngx_uint_t
+ngx_http_registry_blob_purged(ngx_http_registry_blob_t *blob)
+{
+    return blob->purges != ngx_http_registry_cache_purges(blob->remote->zone,
+                                                          &blob->name);
 }
 
 

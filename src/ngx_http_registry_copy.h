@@ -25,6 +25,8 @@ typedef struct {
     ngx_str_t                        authorization; /* of the client, or
                                                        empty: see _ask_t */
     ngx_str_t                        via;       /* likewise */
+    uint32_t                         purges;    /* set by _join(): see
+                                                   _blob_purged() */
 } ngx_http_registry_blob_t;
 
 
@@ -134,6 +136,13 @@ ngx_http_registry_ask_t *ngx_http_registry_blob_ask(
 ngx_int_t ngx_http_registry_blob_answer(registry_http_response_t *response,
     off_t first, off_t last, off_t *size, off_t *skip,
     ngx_http_registry_failure_t *failure);
+
+
+/*
+ * 1 if the repository was purged since its blob was joined, or something of
+ * it: then it is not linked, though those who wanted it get it; else 0.
+ */
+ngx_uint_t ngx_http_registry_blob_purged(ngx_http_registry_blob_t *blob);
 
 
 /* what an answer that is not the blob says */

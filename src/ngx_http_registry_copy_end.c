@@ -6,6 +6,7 @@
  */
 
 
+#include "ngx_http_registry_cache.h"
 #include "ngx_http_registry_copy_lead.h"
 #include "ngx_http_registry_evict.h"
 
@@ -17,6 +18,8 @@
 
 static void ngx_http_registry_copy_publish(ngx_http_registry_copy_t *copy);
 static void ngx_http_registry_copy_published(void *data);
+static void ngx_http_registry_copy_stored(ngx_http_registry_copy_t *copy);
+static void ngx_http_registry_copy_unlink(ngx_http_registry_copy_t *copy);
 static void ngx_http_registry_copy_discard(ngx_http_registry_copy_t *copy);
 
 
@@ -85,6 +88,7 @@ ngx_http_registry_copy_publish(ngx_http_registry_copy_t *copy)
     }
 
     ngx_memcpy(op->temp, copy->flight.file, sizeof(op->temp));
+    op->any = ngx_http_registry_blob_purged(&copy->blob);
 
     op->fd = fcntl(copy->fd, F_DUPFD_CLOEXEC, 0);
 
@@ -106,6 +110,11 @@ ngx_http_registry_copy_relink(ngx_http_registry_copy_t *copy)
 {
     ngx_http_registry_op_t  *op;
 
+    if (ngx_http_registry_blob_purged(&copy->blob)) {
+        ngx_http_registry_copy_stored(copy);
+        return;
+    }
+
     op = ngx_http_registry_copy_op(copy, NGX_HTTP_REGISTRY_OP_BLOB_MOUNT);
     if (op == NULL) {
         ngx_http_registry_copy_degrade(copy, NGX_ENOMEM, "a task for");
@@ -124,17 +133,50 @@ ngx_http_registry_copy_published(void *data)
     copy->busy++;
 
     if (copy->op->status == NGX_OK) {
-        ngx_http_registry_evict_added(copy->op->store, &copy->op->digest,
-                                      copy->flight.written);
 
-        ngx_http_registry_copy_end_op(copy);
-        ngx_http_registry_copy_end(copy, NGX_HTTP_REGISTRY_FLIGHT_STORED);
+        /* fsync may take long, and a purge may have come meanwhile */
+
+        if (!copy->op->any && ngx_http_registry_blob_purged(&copy->blob)) {
+            ngx_http_registry_copy_unlink(copy);
+        }
+
+        ngx_http_registry_copy_stored(copy);
 
     } else {
         ngx_http_registry_copy_degrade(copy, copy->op->err, copy->op->call);
     }
 
     ngx_http_registry_copy_release(copy);
+}
+
+
+static void
+ngx_http_registry_copy_stored(ngx_http_registry_copy_t *copy)
+{
+    ngx_http_registry_evict_added(copy->blob.remote->store,
+                                  &copy->blob.digest, copy->flight.written);
+
+    ngx_http_registry_copy_end(copy, NGX_HTTP_REGISTRY_FLIGHT_STORED);
+}
+
+
+/* nobody waits for it */
+
+static void
+ngx_http_registry_copy_unlink(ngx_http_registry_copy_t *copy)
+{
+    ngx_http_registry_op_t  *op;
+
+    op = ngx_http_registry_copy_op(copy, NGX_HTTP_REGISTRY_OP_BLOB_DELETE);
+
+    if (op) {
+        (void) ngx_http_registry_op_start(op);
+        ngx_http_registry_op_free(op);
+    }
+
+    ngx_http_registry_cache_unlink(copy->blob.remote->zone,
+                                   copy->blob.remote->store,
+                                   &copy->blob.name, &copy->blob.digest);
 }
 
 

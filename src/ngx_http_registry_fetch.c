@@ -469,6 +469,11 @@ ngx_http_registry_fetch_link(ngx_http_registry_fetch_t *fetch)
 {
     ngx_http_registry_op_t  *op;
 
+    if (ngx_http_registry_blob_purged(&fetch->blob)) {
+        fetch->state = NGX_HTTP_REGISTRY_FETCH_DEGRADED;
+        return;
+    }
+
     op = ngx_http_registry_op_create(fetch->blob.remote->store,
                                      NGX_HTTP_REGISTRY_OP_BLOB_MOUNT,
                                      &fetch->blob.name, ngx_cycle->log);

@@ -111,8 +111,9 @@ ngx_uint_t ngx_http_registry_flight_label(ngx_http_registry_flight_t *flight,
     ngx_str_t *label);
 
 /*
- * How it is now; a handler that is to be called still is.  A flight that has ended is remembered for a second at
- * least; who comes later finds it degraded, and lost.
+ * How it is now; a handler that is to be called still is.  A flight that has
+ * ended is remembered for a second at least; who comes later finds it
+ * degraded, and lost.
  */
 void ngx_http_registry_flight_look(ngx_http_registry_flight_t *flight);
 

@@ -91,7 +91,11 @@ ngx_int_t ngx_http_registry_fs_read(ngx_http_registry_op_t *op,
 ngx_int_t ngx_http_registry_fs_write(ngx_http_registry_op_t *op, ngx_fd_t fd,
     const char *path, const void *data, size_t len);
 
-/* the directory of a path and those above it, each new one durable */
+/*
+ * The directory of a path and those above it.  Each new one is durable, as
+ * all that follows, unless this is a cache: there the name of something new
+ * may be lost by a power failure, and a link may hold no digest after it.
+ */
 
 ngx_int_t ngx_http_registry_fs_mkdirs(ngx_http_registry_op_t *op,
     const char *path);
@@ -110,7 +114,7 @@ ngx_int_t ngx_http_registry_fs_sync_parent(ngx_http_registry_op_t *op,
 ngx_int_t ngx_http_registry_fs_publish(ngx_http_registry_op_t *op,
     const char *from, const char *to);
 
-/* a whole file under its final name, durably, or nothing */
+/* a whole file under its final name, durably, or nothing; for data */
 
 ngx_int_t ngx_http_registry_fs_put(ngx_http_registry_op_t *op,
     const char *path, const void *data, size_t len);
@@ -131,8 +135,8 @@ ngx_int_t ngx_http_registry_fs_temp_name(ngx_http_registry_op_t *op,
     const char *dir, ngx_http_registry_path_t *path);
 
 /*
- * Makes a blob of what op->fd has open under that name, and links it, all
- * durably.  NGX_DECLINED if the name is gone.
+ * Makes a blob of what op->fd has open under that name, and links it unless
+ * op->any is set, all durably.  NGX_DECLINED if the name is gone.
  */
 
 ngx_int_t ngx_http_registry_fs_commit(ngx_http_registry_op_t *op,

@@ -1,7 +1,9 @@
 
 /*
  * Files of the file system driver: paths, reading, and publishing, which is
- * to write to a temporary name, fsync, rename, and fsync the directory.
+ * to write to a temporary name, fsync, rename, and fsync the directory.  In a
+ * cache nothing but data is synced: what has lost its name, or its link, is
+ * fetched again.
  */
 
 
@@ -17,6 +19,12 @@
 
 static u_char *ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path);
+static ngx_int_t ngx_http_registry_fs_mkdir(ngx_http_registry_op_t *op,
+    const char *path);
+static ngx_int_t ngx_http_registry_fs_sync_name(ngx_http_registry_op_t *op,
+    const char *path);
+static ngx_int_t ngx_http_registry_fs_put_bytes(ngx_http_registry_op_t *op,
+    const char *path, const void *data, size_t len, ngx_uint_t sync);
 static ngx_int_t ngx_http_registry_fs_temp(ngx_http_registry_op_t *op,
     const char *dir, ngx_http_registry_path_t *path, ngx_fd_t *fd);
 static ngx_int_t ngx_http_registry_fs_copy(ngx_http_registry_op_t *op,
@@ -193,10 +201,12 @@ ngx_http_registry_fs_write(ngx_http_registry_op_t *op, ngx_fd_t fd,
 }
 
 
+/* from below, since most often no more than the last ones are missing */
+
 ngx_int_t
 ngx_http_registry_fs_mkdirs(ngx_http_registry_op_t *op, const char *path)
 {
-    char                      *p;
+    char                      *p, *last;
     size_t                     len;
     ngx_int_t                  rc;
     ngx_http_registry_path_t   dir;
@@ -210,29 +220,63 @@ ngx_http_registry_fs_mkdirs(ngx_http_registry_op_t *op, const char *path)
 
     ngx_memcpy(dir.data, path, len + 1);
 
-    for (p = dir.data + op->store->path.len; /* void */ ; p++) {
+    last = strrchr(dir.data, '/');
+    p = last;
 
-        p = strchr(p, '/');
-
-        if (p == NULL) {
-            return NGX_OK;
-        }
-
+    for ( ;; ) {
         *p = '\0';
 
-        if (mkdir(dir.data, 0755) == 0) {
-            rc = ngx_http_registry_fs_sync_parent(op, dir.data);
+        rc = ngx_http_registry_fs_mkdir(op, dir.data);
 
-            if (rc != NGX_OK) {
-                return rc;
-            }
-
-        } else if (ngx_errno != NGX_EEXIST) {
-            return ngx_http_registry_fs_failed(op, "mkdir()", dir.data);
+        if (rc != NGX_DECLINED || p == dir.data + op->store->path.len) {
+            break;
         }
 
-        *p = '/';
+        p = strrchr(dir.data, '/');
     }
+
+    while (rc == NGX_OK && p != last) {
+        *p = '/';
+        p += strlen(p);
+
+        rc = ngx_http_registry_fs_mkdir(op, dir.data);
+    }
+
+    return (rc == NGX_DECLINED)
+           ? ngx_http_registry_fs_failed(op, "mkdir()", dir.data) : rc;
+}
+
+
+/* NGX_DECLINED: the one above is missing */
+
+static ngx_int_t
+ngx_http_registry_fs_mkdir(ngx_http_registry_op_t *op, const char *path)
+{
+    if (mkdir(path, 0755) == 0) {
+        return ngx_http_registry_fs_sync_name(op, path);
+    }
+
+    switch (ngx_errno) {
+
+    case NGX_EEXIST:
+        return NGX_OK;
+
+    case NGX_ENOENT:
+        return NGX_DECLINED;
+
+    default:
+        return ngx_http_registry_fs_failed(op, "mkdir()", path);
+    }
+}
+
+
+/* of something new */
+
+static ngx_int_t
+ngx_http_registry_fs_sync_name(ngx_http_registry_op_t *op, const char *path)
+{
+    return op->store->evict ? NGX_OK
+                            : ngx_http_registry_fs_sync_parent(op, path);
 }
 
 
@@ -286,7 +330,7 @@ ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
     for (tries = NGX_HTTP_REGISTRY_FS_TRIES; /* void */ ; tries--) {
 
         if (rename(from, to) == 0) {
-            return ngx_http_registry_fs_sync_parent(op, to);
+            return ngx_http_registry_fs_sync_name(op, to);
         }
 
         if (ngx_errno != NGX_ENOENT || tries == 0) {
@@ -319,6 +363,14 @@ ngx_int_t
 ngx_http_registry_fs_put(ngx_http_registry_op_t *op, const char *path,
     const void *data, size_t len)
 {
+    return ngx_http_registry_fs_put_bytes(op, path, data, len, 1);
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_put_bytes(ngx_http_registry_op_t *op, const char *path,
+    const void *data, size_t len, ngx_uint_t sync)
+{
     ngx_fd_t                  fd;
     ngx_int_t                 rc;
     ngx_http_registry_path_t  dir, temp;
@@ -332,7 +384,7 @@ ngx_http_registry_fs_put(ngx_http_registry_op_t *op, const char *path,
 
     rc = ngx_http_registry_fs_write(op, fd, temp.data, data, len);
 
-    if (rc == NGX_OK && fsync(fd) == -1) {
+    if (rc == NGX_OK && sync && fsync(fd) == -1) {
         rc = ngx_http_registry_fs_failed(op, "fsync()", temp.data);
     }
 
@@ -407,7 +459,7 @@ ngx_http_registry_fs_commit(ngx_http_registry_op_t *op, const char *from)
     ngx_http_registry_fs_blob_path(op, &to, &op->digest);
 
     rc = ngx_http_registry_fs_publish(op, from, to.data);
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || op->any) {
         return rc;
     }
 
@@ -456,7 +508,8 @@ ngx_int_t
 ngx_http_registry_fs_put_link(ngx_http_registry_op_t *op, const char *path,
     const registry_digest_t *digest)
 {
-    return ngx_http_registry_fs_put(op, path, digest->text, digest->len);
+    return ngx_http_registry_fs_put_bytes(op, path, digest->text, digest->len,
+                                          op->store->evict == NULL);
 }
 
 
@@ -648,7 +701,7 @@ ngx_http_registry_fs_copy(ngx_http_registry_op_t *op, const char *from,
 
     (void) unlink(from);
 
-    return ngx_http_registry_fs_sync_parent(op, to);
+    return ngx_http_registry_fs_sync_name(op, to);
 }
 
 

@@ -325,7 +325,8 @@ ngx_http_registry_push_sent(ngx_http_registry_ctx_t *ctx)
     ctx->step = ngx_http_registry_push_wait;
 
     if (ctx->ask->content_length < 0
-        && ngx_http_registry_ask_send(ctx->ask, (u_char *) "", 0, 1) == NGX_ERROR)
+        && ngx_http_registry_ask_send(ctx->ask, (u_char *) "", 0, 1)
+           == NGX_ERROR)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

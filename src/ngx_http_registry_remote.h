@@ -114,7 +114,8 @@ struct ngx_http_registry_ask_s {
     ngx_str_t                    via;           /* of the request that this is
                                                    for, or empty */
     unsigned                     push:1;        /* the scope is pull,push, the
-                                                   target push_url */
+                                                   target push_url, and that
+                                                   without backup servers */
 
     ngx_int_t                  (*on_header)(ngx_http_registry_ask_t *ask);
     ngx_int_t                  (*on_body)(ngx_http_registry_ask_t *ask,

@@ -51,7 +51,7 @@ typedef enum {
      */
     NGX_HTTP_REGISTRY_OP_TEMP_FOLLOW,
 
-    /* name, temp, fd, digest: makes a blob of it and links that */
+    /* name, temp, fd, digest: makes a blob of it; links it unless "any" */
     NGX_HTTP_REGISTRY_OP_TEMP_PUBLISH,
 
     /* fd, and temp unless it is empty: closes the one, removes the other */

@@ -610,8 +610,13 @@ ngx_http_registry_fs_type_write(ngx_http_registry_op_t *op)
                               ngx_http_registry_fs_digest(&op->digest));
 
     if (op->media_type[0]) {
-        return ngx_http_registry_fs_put(op, path.data, op->media_type,
-                                        ngx_strlen(op->media_type));
+        rc = ngx_http_registry_fs_put(op, path.data, op->media_type,
+                                      ngx_strlen(op->media_type));
+
+        /* also in a cache there is to be no link without it */
+
+        return (rc == NGX_OK && op->store->evict)
+               ? ngx_http_registry_fs_sync_parent(op, path.data) : rc;
     }
 
     rc = ngx_http_registry_fs_unlink(op, path.data);

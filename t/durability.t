@@ -2,8 +2,9 @@
 
 # What is answered 201 is on the disk: for every file that a push publishes,
 # fsync of the file, rename, fsync of its directory, in the order of blob, link,
-# manifest, tag; and what is deleted is off the disk before 202.  A kill cannot
-# show a missing fsync, so the calls of a worker are read.
+# manifest, tag; and what is deleted is off the disk before 202.  In a cache
+# nothing but bytes that nobody reads again to see is synced.  A kill cannot show
+# a missing fsync, so the calls of a worker are read.
 
 ###############################################################################
 
@@ -18,6 +19,7 @@ use File::Basename qw/ dirname /;
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::Origin;
 use Clients;
 use Images;
 use Strace;
@@ -27,7 +29,7 @@ use Strace;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(53);
+my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(70);
 my $root = $t->testdir() . '/registry/docker/registry/v2';
 
 $t->write_file_expand('nginx.conf', <<'EOC')->run();
@@ -45,6 +47,9 @@ http {
     %%TEST_GLOBALS_HTTP%%
 
     registry_store local { path %%TESTDIR%%/registry; }
+    registry_cache edge { path %%TESTDIR%%/cache;  max_size 100g; }
+
+    registry_remote docker.io { url http://127.0.0.1:8081;  cache edge; }
 
     server {
         listen       127.0.0.1:8080;
@@ -62,6 +67,10 @@ http {
             registry local;
             registry_push on;
             aio threads;
+        }
+
+        location /v2/docker.io/ {
+            registry_proxy docker.io;
         }
     }
 }
@@ -176,11 +185,73 @@ traced(202, 'blob deleted', sub {
 });
 removed('blob deleted', link_of('a', '_layers', $blob));
 
+# What is kept of a remote, after its answer.  Where the type is not in the
+# bytes, there is no link without it.
+
+my $hub = Test::Nginx::Origin->new($t, port => 8081);
+
+$image = $hub->image('library/a', 'tag', [ 'layer' ]);
+
+my ($layer) = @{$image->{layers}};
+my $plain = $hub->manifest('library/a', 'plain', plain_referrer($image));
+
+$root = $t->testdir() . '/cache/docker/registry/v2';
+
+cached('cached manifest', 'manifests/tag', '_manifests/tags/tag/current/link');
+is_deeply(synced(), [ (data($image))[1] ],
+	'cached manifest: nothing but its bytes is synced');
+is((whole((data($image))[1]))[0], '', 'cached manifest: published');
+
+cached('cached blob', "blobs/$layer->{digest}",
+	'_layers/' . $layer->{digest} =~ s!:!/!r . '/link');
+is_deeply(synced(), [ (data($layer))[1] ],
+	'cached blob: nothing but its bytes is synced');
+is((whole((data($layer))[1]))[0], '', 'cached blob: published');
+
+cached('cached type', 'manifests/plain',
+	'_manifests/tags/plain/current/link');
+
+$revision = link_of('docker.io/library/a', '_manifests/revisions', $plain);
+my $type = $revision =~ s/link$/media_type/r;
+
+is_deeply(synced(), [ (data($plain))[1], $type, dirname($type) ],
+	'cached type: synced with its name');
+
+my ($wrong, $begin, $end) = publish($type);
+is($wrong, '', 'cached type: published');
+
+my ($link) = renames($revision);
+ok($link && $link->{begin} > $end, 'cached type: before the link');
+
+# what a power failure may leave of a link, or a bad disk of a manifest, is as
+# good as not there
+
+my %left = (empty => '', half => substr($image->{digest}, 0, 40),
+	zeros => "\0" x length $image->{digest});
+
+for my $tag (sort keys %left) {
+	$hub->manifest('library/a', $tag, $image);
+	cached($tag, "manifests/$tag", "_manifests/tags/$tag/current/link");
+}
+
+$t->stop();
+
+my $name = 'repositories/docker.io/library/a/_manifests/tags';
+overwrite("$root/$name/$_/current/link", $left{$_}) for keys %left;
+overwrite((data($plain))[1], "\0" x length $plain->{content});
+
+$t->run();
+
+for my $case ((map { [ $_, $image ] } sort keys %left), [ 'plain', $plain ]) {
+	my ($tag, $manifest) = @$case;
+
+	is($registry->request('GET', "/v2/docker.io/library/a/manifests/$tag")
+		->{content}, $manifest->{content}, "left $tag: fetched again");
+}
+
 undef $t;
 
 ###############################################################################
-
-# runs a request, and keeps the worker's calls before its answer
 
 sub traced {
 	my ($status, $name, $code) = @_;
@@ -194,6 +265,33 @@ sub traced {
 	$calls = [ grep { defined $_->{end} && $_->{end} < ($answer || 0) } @all ];
 
 	ok($answer, "$name: the answer is in the trace");
+}
+
+# pulls something, and keeps the calls until the last link of it is there
+
+sub cached {
+	my ($case, $uri, $last) = @_;
+
+	$calls = [ trace($t, $pid, 'trace=%file,write,writev,pwrite64,'
+		. 'fsync,fdatasync', sub {
+		is($registry->request('GET', "/v2/docker.io/library/a/$uri")
+			->{status}, 200, "$case: pulled");
+
+		for (1 .. 500) {
+			last if -e "$root/repositories/docker.io/library/a/$last";
+			select undef, undef, undef, 0.02;
+		}
+	}) ];
+}
+
+# what was synced, by the names that it got
+
+sub synced {
+	my %became = map { paths($_) } renames(qr//);
+
+	return [ map { $became{$_} || $_ } map { /^\d+<(.*)>$/ }
+		map { $_->{arguments} } grep { $_->{name} =~ /^f(?:data)?sync$/ }
+		@$calls ];
 }
 
 # Each file is published whole before the next one is.  A pattern before them
@@ -220,28 +318,16 @@ sub published {
 sub publish {
 	my ($path, $source) = @_;
 
-	my ($rename) = grep { $_->{name} =~ /^rename/ && $_->{result} eq '0'
-		&& (paths($_))[1] eq $path } @$calls;
-	return 'no rename to it' if !$rename;
-
-	my ($from) = paths($rename);
-	return "made of $from" if $from !~ $source;
-
-	# the file: synced after its last write, before the rename
-
-	my ($sync) = grep { is_fsync($_, $from)
-		&& $_->{end} < $rename->{begin} } @$calls;
-	return "no fsync of $from before the rename" if !$sync;
-
-	return "written after its fsync" if grep { $_->{name} =~ /write/
-		&& $_->{arguments} =~ /^\d+<\Q$from\E>/
-		&& $_->{end} > $sync->{begin} } @$calls;
+	my ($wrong, $begin, $end) = whole($path, $source);
+	return $wrong if $wrong;
 
 	# its directory, after the rename
 
 	my ($directory) = grep { is_fsync($_, dirname($path))
-		&& $_->{begin} > $rename->{end} } @$calls;
+		&& $_->{begin} > $end } @$calls;
 	return 'no fsync of its directory after the rename' if !$directory;
+
+	return ('', $begin, $directory->{end}) if $root =~ m!/cache/!;
 
 	# and the directories that had to be made for it
 
@@ -257,7 +343,38 @@ sub publish {
 			&& $_->{begin} > $made->{end} } @$calls;
 	}
 
-	return ('', $rename->{begin}, $directory->{end});
+	return ('', $begin, $directory->{end});
+}
+
+# the file alone: synced after its last write, before the rename
+
+sub whole {
+	my ($path, $source) = @_;
+
+	my ($rename) = renames($path);
+	return 'no rename to it' if !$rename;
+
+	my ($from) = paths($rename);
+	return "made of $from" if $from !~ ($source // qr!/_tmp/!);
+
+	my ($sync) = grep { is_fsync($_, $from)
+		&& $_->{end} < $rename->{begin} } @$calls;
+	return "no fsync of $from before the rename" if !$sync;
+
+	return "written after its fsync" if grep { $_->{name} =~ /write/
+		&& $_->{arguments} =~ /^\d+<\Q$from\E>/
+		&& $_->{end} > $sync->{begin} } @$calls;
+
+	return ('', $rename->{begin}, $rename->{end});
+}
+
+# to this path, or all of them
+
+sub renames {
+	my ($path) = @_;
+
+	return grep { $_->{name} =~ /^rename/ && $_->{result} eq '0'
+		&& (ref $path || (paths($_))[1] eq $path) } @$calls;
 }
 
 # Each path is renamed away or unlinked, one after the other, and then its
@@ -306,6 +423,14 @@ sub link_of {
 
 	return "$root/repositories/$name/$below/"
 		. $blob->{digest} =~ s!:!/!r . '/link';
+}
+
+sub overwrite {
+	my ($path, $bytes) = @_;
+
+	open(my $fh, '>:raw', $path) or die "$path: $!\n";
+	print $fh $bytes;
+	close $fh;
 }
 
 sub push_manifest {

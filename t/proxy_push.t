@@ -24,8 +24,7 @@ use Test::Nginx::Token;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)
-	->write_file_expand('nginx.conf', <<'EOF');
+my $conf = <<'EOF';
 
 %%TEST_GLOBALS%%
 
@@ -55,6 +54,24 @@ http {
         auth         client;
     }
 
+    registry_remote robin.example { url http://robin; }
+    registry_remote least.example { url http://least; }
+
+    # one of the two is a backup server
+
+    upstream robin {
+        server       127.0.0.1:8085 fail_timeout=1s PRIMARY;
+        server       127.0.0.1:8086 fail_timeout=1s BACKUP;
+        keepalive    4;
+    }
+
+    upstream least {
+        zone         least 64k;
+        least_conn;
+        server       127.0.0.1:8085 fail_timeout=1s PRIMARY;
+        server       127.0.0.1:8086 fail_timeout=1s BACKUP;
+    }
+
     server {
         listen       127.0.0.1:8080;
         server_name  reg.example;
@@ -74,6 +91,10 @@ http {
 
 EOF
 
+my $t = Test::Nginx->new()->has(qw/http upstream_keepalive
+	upstream_least_conn upstream_zone/);
+
+configure('', 'backup');
 $t->write_file('token.cred', 'alice:wonder');
 
 my $open = Test::Nginx::Origin->new($t, port => 8081);
@@ -82,7 +103,10 @@ my $token = Test::Nginx::Token->new($t, port => 8084,
 		allow => { '*' => 'pull,push' } } }, anonymous => undef);
 my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 
-$t->run()->plan(53);
+my $first = Test::Nginx::Origin->new($t, port => 8085);
+my $second = Test::Nginx::Origin->new($t, port => 8086, store => $first);
+
+$t->run()->plan(73);
 
 ###############################################################################
 
@@ -206,7 +230,80 @@ $open->stop();
 is(brief(POST => '/v2/open.example/x/blobs/uploads/'), '502 UNAVAILABLE',
 	'down');
 
+# Pulls are a backup server's while the others are down, pushes never: neither
+# when that is found out, nor when it is known, nor by a connection that is kept.
+
+for my $ns ('robin.example', 'least.example') {
+	my $path = "/v2/$ns/team/app";
+	my $image = $first->image('team/app', $ns, [ $ns ]);
+
+	put($ns, 'team/app', "put $ns");
+	is(request(GET => "$path/blobs/" . sha256("put $ns"))->body,
+		"put $ns", "$ns, pushed");
+
+	my $session = request(POST => "$path/blobs/uploads/")->location;
+	is($second->requests(), 0, "$ns, backup server not asked");
+
+	$first->stop();
+
+	is(brief(POST => "$path/blobs/uploads/"), '502 UNAVAILABLE',
+		"$ns, down, post");
+	is(request(GET => "$path/manifests/$ns")->body, $image->{content},
+		"$ns, down, pulled from the backup server");
+	is(brief(POST => "$path/blobs/uploads/"), '502 UNAVAILABLE',
+		"$ns, known to be down, post");
+	is(brief(PUT => "$path/manifests/x", body => $image->{content},
+		headers => { 'Content-Type' => $image->{type} }),
+		'502 UNAVAILABLE', "$ns, known to be down, manifest");
+	is(brief(PATCH => $session, body => 'abc'), '502 UNAVAILABLE',
+		"$ns, known to be down, session");
+	is($second->requests(qr/^(?!GET|HEAD)/), 0,
+		"$ns, nothing pushed to the backup server");
+
+	$first->start();
+	pushed_until("$path/blobs/uploads/");
+	is(brief(POST => "$path/blobs/uploads/"), '202', "$ns, up again");
+
+	$second->forget();
+}
+
+# a session of a server that has become a backup one is not gone on with
+
+$s = request(POST => '/v2/robin.example/x/blobs/uploads/')->location;
+$first->forget();
+
+configure('backup', '');
+$t->reload();
+pushed_until('/v2/robin.example/x/blobs/uploads/', $second);
+
+is(brief(PATCH => $s, body => 'abc'), '502 UNAVAILABLE',
+	'a backup server now, session');
+is($first->requests(qr/^PATCH/), 0, 'a backup server now, not asked');
+
+undef $t;
+
 ###############################################################################
+
+# which of the two is a backup server
+
+sub configure {
+	my ($primary, $backup) = @_;
+
+	$t->write_file_expand('nginx.conf', $conf =~ s/PRIMARY/$primary/gr
+		=~ s/BACKUP/$backup/gr);
+}
+
+# until pushes are accepted, by this server if it matters
+
+sub pushed_until {
+	my ($path, $server) = @_;
+
+	for (1 .. 200) {
+		return if request(POST => $path)->status == 202
+			&& (!$server || $server->requests(qr/^POST/));
+		select undef, undef, undef, 0.05;
+	}
+}
 
 sub brief {
 	my $r = request(@_);

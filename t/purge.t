@@ -17,6 +17,7 @@ use File::Path qw/ make_path /;
 
 use lib 'lib';
 use Images;
+use Strace;
 use Test::Nginx;
 use Test::Nginx::Origin;
 use Test::Nginx::Registry;
@@ -26,7 +27,7 @@ use Test::Nginx::Registry;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http access/)
+my $t = Test::Nginx->new()->has(qw/http access/)->has_daemon('strace')
 	->write_file_expand('nginx.conf', <<'EOF');
 
 %%TEST_GLOBALS%%
@@ -90,6 +91,11 @@ http {
         location /page {
             return 200 page;
         }
+
+        location = /status {
+            registry_status;
+            add_header X-Pid $pid;
+        }
     }
 }
 
@@ -98,7 +104,7 @@ EOF
 my $hub = Test::Nginx::Origin->new($t, port => 8081);
 my $harbor = Test::Nginx::Origin->new($t, port => 8082);
 
-$t->run()->plan(148);
+$t->run()->plan(186);
 
 my $cache = $t->testdir() . '/cache/docker/registry/v2';
 my $repositories = "$cache/repositories";
@@ -391,6 +397,74 @@ for my $case ([ DELETE => '/purge/docker.io/library/race:1' ],
 		"race, $path, not kept");
 }
 
+# a blob that is being fetched for one repository, and sent to another one too:
+# who wanted it gets it, and what was purged does not have it again
+
+for my $case ([ '/purge/docker.io/fly', 0, 1 ], [ '/purge/docker.io/wing', 1, 0 ],
+	[ '/purge/docker.io/', 0, 0 ], [ '/purge/harbor.internal/fly', 1, 1 ],
+	[ '/purge/docker.io/fly@', 0, 1 ])
+{
+	my ($path, %linked) = ($case->[0], fly => $case->[1],
+		wing => $case->[2]);
+	my $bytes = 'fly ' . $n++ . 'x' x 100_000;
+	my $blob = $hub->blob('library/fly', $bytes);
+	my ($hex) = $blob->{digest} =~ /:(.*)/;
+
+	$hub->blob('library/wing', $blob);
+	$hub->rule({ path => qr/$hex/, method => 'GET', stall => 1000 });
+	$hub->forget();
+
+	my @s = send_request(GET => "/v2/docker.io/fly/blobs/$blob->{digest}");
+	waitfor(sub { grep { $_->{status} } $hub->requests(qr/^GET/) });
+	push @s, send_request(GET => "/v2/docker.io/wing/blobs/$blob->{digest}");
+	waitfor(sub { grep { $_->{status} } $hub->requests(qr/^HEAD/) });
+
+	$path .= $blob->{digest} if $path =~ /\@$/;
+	purged(DELETE => $path);
+	$hub->release();
+
+	is(scalar(grep { response($_)->body eq $bytes } @s), 2,
+		"blob, $path, sent");
+	waitfor(\&landed);
+
+	for my $name ('fly', 'wing') {
+		my $link = "$repositories/docker.io/library/$name/_layers"
+			. "/sha256/$hex/link";
+
+		waitfor(sub { -e $link }) if $linked{$name};
+		ok($linked{$name} == (-e $link ? 1 : 0),
+			"blob, $path, link of $name");
+	}
+
+	$hub->clear();
+	$hub->forget();
+
+	for my $name ('fly', 'wing') {
+		ok(blob("docker.io/$name", $blob->{digest}) eq $bytes,
+			"blob, $path, pulled for $name");
+		is($hub->requests(qr!^HEAD .*/$name/!), 1 - $linked{$name},
+			"blob, $path, asked for $name");
+	}
+}
+
+# the purge comes while the blob is written to the disk, which takes long
+
+my $slow = $hub->blob('library/slow', 'slow ' . $n++);
+my $link = "$repositories/docker.io/library/slow/_layers/"
+	. $slow->{digest} =~ s!:!/!r . '/link';
+
+trace($t, worker('/status'), 'inject=fsync:delay_enter=500000', sub {
+	is(blob('docker.io/slow', $slow->{digest}), $slow->{content},
+		'blob, slow disk, sent');
+	select undef, undef, undef, 0.1;
+	purged(DELETE => '/purge/docker.io/slow');
+	waitfor(\&landed);
+});
+
+ok(-e data($slow->{digest}), 'blob, slow disk, kept');
+eval { waitfor(sub { !-e $link }) };
+ok(!-e $link, 'blob, slow disk, no link');
+
 # not found meanwhile, and that is not remembered
 
 $hub->rule({ path => qr/soon/, hold => 1, times => 1 });
@@ -511,6 +585,12 @@ sub written {
 	}
 
 	request(GET => '/v2/');
+}
+
+# nothing is being fetched
+
+sub landed {
+	return request(GET => '/status')->json->{flights}{running} == 0;
 }
 
 # the file of a blob
