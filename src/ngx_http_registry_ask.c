@@ -662,10 +662,7 @@ ngx_http_registry_ask_redirected(ngx_http_registry_ask_t *ask)
 
     location = registry_http_field(&ask->call->response, "location");
 
-    if (location == NULL || ask->content_length
-        || (ngx_strncmp(ask->method.data, "GET", 3) != 0
-            && ngx_strncmp(ask->method.data, "HEAD", 4) != 0))
-    {
+    if (location == NULL) {
         return NGX_DECLINED;
     }
 
@@ -674,7 +671,10 @@ ngx_http_registry_ask_redirected(ngx_http_registry_ask_t *ask)
         return NGX_ERROR;
     }
 
-    if (ask->redirects++ == NGX_HTTP_REGISTRY_REDIRECTS
+    if (ask->content_length
+        || (ngx_strncmp(ask->method.data, "GET", 3) != 0
+            && ngx_strncmp(ask->method.data, "HEAD", 4) != 0)
+        || ask->redirects++ == NGX_HTTP_REGISTRY_REDIRECTS
         || registry_url_resolve(&ask->url, *location, buf, REGISTRY_URL_MAX,
                                 &url)
            != REGISTRY_OK

@@ -366,8 +366,11 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
         ctx->request->keepalive = 0;
     }
 
+    /* a redirect, too: it leads past us, and is not followed for a push */
+
     if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR
         || status == NGX_HTTP_TOO_MANY_REQUESTS
+        || status / 100 == 3
         || ((status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN)
             && ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE))
     {

@@ -82,7 +82,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084,
 		allow => { '*' => 'pull,push' } } }, anonymous => undef);
 my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 
-$t->run()->plan(53);
+$t->run()->plan(56);
 
 ###############################################################################
 
@@ -194,6 +194,13 @@ $open->rule({ path => qr/elsewhere/, headers => {
 	Location => 'https://elsewhere.example/v2/x' } });
 is(brief(POST => '/v2/open.example/elsewhere/blobs/uploads/'),
 	'502 UNAVAILABLE', 'Location elsewhere');
+$open->rule({ path => qr/redirected/, redirect => $bearer->url() });
+is(brief(POST => '/v2/open.example/redirected/blobs/uploads/'),
+	'502 UNAVAILABLE', 'redirect of an upload');
+is(brief(PUT => '/v2/open.example/redirected/manifests/1', body => '{}'),
+	'502 UNAVAILABLE', 'redirect of a manifest');
+is(scalar(() = $t->read_file('error.log') =~ /redirect from .* is not followed/g),
+	2, 'redirects, logged');
 $open->clear();
 
 # hosted beside it, and a location without
