@@ -160,7 +160,7 @@ my $bob = bearer('bob:the-builder', 'other/app');
 
 my %clients = (
 	open => [ { name => 'nobody' },
-		{ name => 'anybody', shows => basic('any:password') } ],
+		{ name => 'anybody', shows => basic('any:of-anybody') } ],
 	basic => [ { name => 'nobody', status => 401 },
 		{ name => 'wrong', shows => basic('edge:no'), status => 401 },
 		{ name => 'token', shows => $alice, status => 401 },
