@@ -544,6 +544,7 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
 static void
 ngx_http_registry_ask_unauthorized(ngx_http_registry_ask_t *ask)
 {
+    registry_str_t               path;
     ngx_http_registry_remote_t  *remote;
 
     remote = ask->remote;
@@ -556,11 +557,12 @@ ngx_http_registry_ask_unauthorized(ngx_http_registry_ask_t *ask)
     }
 
     remote->unauthorized = ngx_current_msec;
+    path = registry_url_shown(ask->url.path);
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "registry_remote \"%V\" answers 401, credentials \"%V\", "
                   "\"%V %*s\"", &remote->name, &remote->credentials,
-                  &ask->method, ask->url.path.len, ask->url.path.data);
+                  &ask->method, path.len, path.data);
 }
 
 
@@ -655,15 +657,13 @@ ngx_http_registry_ask_redirected(ngx_http_registry_ask_t *ask)
 {
     char                  *buf;
     ngx_str_t              none;
+    registry_str_t         shown;
     registry_url_t         url;
     const registry_str_t  *location;
 
     location = registry_http_field(&ask->call->response, "location");
 
-    if (location == NULL || ask->content_length
-        || (ngx_strncmp(ask->method.data, "GET", 3) != 0
-            && ngx_strncmp(ask->method.data, "HEAD", 4) != 0))
-    {
+    if (location == NULL) {
         return NGX_DECLINED;
     }
 
@@ -672,17 +672,22 @@ ngx_http_registry_ask_redirected(ngx_http_registry_ask_t *ask)
         return NGX_ERROR;
     }
 
-    if (ask->redirects++ == NGX_HTTP_REGISTRY_REDIRECTS
+    if (ask->content_length
+        || (ngx_strncmp(ask->method.data, "GET", 3) != 0
+            && ngx_strncmp(ask->method.data, "HEAD", 4) != 0)
+        || ask->redirects++ == NGX_HTTP_REGISTRY_REDIRECTS
         || registry_url_resolve(&ask->url, *location, buf, REGISTRY_URL_MAX,
                                 &url)
            != REGISTRY_OK
         || (ask->url.https && !url.https))
     {
+        shown = registry_url_shown(*location);
+
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "registry_remote \"%V\": the redirect from \"%*s\" to "
                       "\"%*s\" is not followed", &ask->remote->name,
                       ask->url.authority.len, ask->url.authority.data,
-                      ngx_min(location->len, 256), location->data);
+                      shown.len, shown.data);
         return NGX_DECLINED;
     }
 

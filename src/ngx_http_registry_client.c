@@ -589,7 +589,8 @@ ngx_http_registry_exchange_log_error(ngx_http_registry_exchange_t *x)
 static u_char *
 ngx_http_registry_exchange_log(ngx_log_t *log, u_char *buf, size_t len)
 {
-    u_char                        *p, *query;
+    u_char                        *p;
+    registry_str_t                 path;
     registry_url_t                *url;
     ngx_http_registry_exchange_t  *x;
 
@@ -605,18 +606,13 @@ ngx_http_registry_exchange_log(ngx_log_t *log, u_char *buf, size_t len)
         buf = p;
     }
 
-    /* a query may have a signature in it */
-
-    query = ngx_strlchr((u_char *) url->path.data,
-                        (u_char *) url->path.data + url->path.len, '?');
+    path = registry_url_shown(url->path);
 
     p = ngx_snprintf(buf, len, ", remote: \"%V\", request: \"%V %s://%*s%*s\"",
                      &x->call.client->name, &x->call.method,
                      url->https ? "https" : "http",
                      url->authority.len, url->authority.data,
-                     query ? (size_t) (query - (u_char *) url->path.data)
-                           : url->path.len,
-                     url->path.data);
+                     path.len, path.data);
     len -= p - buf;
     buf = p;
 

@@ -367,8 +367,11 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
         ctx->request->keepalive = 0;
     }
 
+    /* a redirect, too: it leads past us, and is not followed for a push */
+
     if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR
         || status == NGX_HTTP_TOO_MANY_REQUESTS
+        || status / 100 == 3
         || ((status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN)
             && ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE))
     {
@@ -425,6 +428,7 @@ static ngx_int_t
 ngx_http_registry_push_location(ngx_http_registry_ctx_t *ctx)
 {
     char                  *buf;
+    registry_str_t         shown;
     registry_url_t         url;
     const registry_str_t  *field;
 
@@ -453,10 +457,12 @@ ngx_http_registry_push_location(ngx_http_registry_ctx_t *ctx)
 
     /* a session elsewhere would need credentials that are for nobody there */
 
+    shown = registry_url_shown(*field);
+
     ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
                   "registry_remote \"%V\": the upload's Location \"%*s\" is "
                   "not at the remote", &ctx->remote->name,
-                  ngx_min(field->len, 256), field->data);
+                  shown.len, shown.data);
 
     return ngx_http_registry_fail_status(ctx, REGISTRY_UNAVAILABLE,
                                          "the remote registry has failed",

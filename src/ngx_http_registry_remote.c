@@ -139,6 +139,7 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     uint32_t                     hash;
     ngx_str_t                    key, value, none;
     ngx_uint_t                   log;
+    registry_str_t               path;
     ngx_http_registry_remote_t  *remote;
     ngx_http_registry_fares_t    fares;
 
@@ -170,10 +171,12 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_http_registry_zone_unlock(remote->zone);
 
     if (log) {
+        path = registry_url_shown(ask->url.path);
+
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "registry_remote \"%V\" answers %ui, peer \"%V\", "
                       "\"%V %*s\"", &remote->name, status, &ask->peer,
-                      &ask->method, ask->url.path.len, ask->url.path.data);
+                      &ask->method, path.len, path.data);
     }
 }
 

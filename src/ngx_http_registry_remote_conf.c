@@ -252,7 +252,7 @@ static ngx_int_t
 ngx_http_registry_remote_target(ngx_conf_t *cf,
     ngx_http_registry_remote_t *remote, const char *what, ngx_str_t *url)
 {
-    registry_str_t               text;
+    registry_str_t               text, shown;
     ngx_http_registry_target_t  *target;
 
     target = ngx_array_push(&remote->client.targets);
@@ -268,9 +268,12 @@ ngx_http_registry_remote_target(ngx_conf_t *cf,
     if (registry_url_parse(text, &target->url) != REGISTRY_OK
         || memchr(target->url.path.data, '?', target->url.path.len))
     {
+        shown = registry_url_shown(text);
+
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"%s\" of registry_remote \"%V\" is no URL of http or "
-                      "https: \"%V\" in %s:%ui", what, &remote->name, url,
+                      "https without user and query: \"%*s\" in %s:%ui",
+                      what, &remote->name, shown.len, shown.data,
                       remote->file, remote->line);
         return NGX_ERROR;
     }

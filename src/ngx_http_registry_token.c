@@ -427,25 +427,27 @@ ngx_http_registry_token_request(ngx_http_registry_token_fetch_t *fetch,
     char                      *buf;
     size_t                     len;
     ngx_str_t                  basic, *realm;
-    registry_str_t             url, service, scope;
+    registry_str_t             url, shown, service, scope;
     registry_status_e          status;
     ngx_http_registry_call_t  *call;
 
     call = fetch->call;
     realm = &fetch->realm;
 
-    realm->len = ngx_strlen(challenge->realm);
-    realm->data = ngx_pnalloc(call->pool, realm->len);
+    url.data = challenge->realm;
+    url.len = ngx_strlen(challenge->realm);
+    shown = registry_url_shown(url);
+
+    realm->len = shown.len;
+    realm->data = ngx_pnalloc(call->pool, shown.len);
     buf = ngx_pnalloc(call->pool, REGISTRY_URL_MAX);
 
     if (realm->data == NULL || buf == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(realm->data, challenge->realm, realm->len);
+    ngx_memcpy(realm->data, shown.data, shown.len);
 
-    url.data = (char *) realm->data;
-    url.len = realm->len;
     service.data = challenge->service;
     service.len = ngx_strlen(challenge->service);
     scope.data = (char *) grant->scope.data;

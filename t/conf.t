@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(171);
+	->plan(173);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -475,6 +475,13 @@ server {
     }
 }
 EOF
+
+for my $url ('https://user:password-of-it@host/', 'https://host/?password-of-it') {
+	refused($t, "url $url", <<"EOF", qr!without user and query: "(?:https://)?host/"!);
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url $url;  cache edge; }      # here
+EOF
+}
 
 # something else that answers in the location, before or after
 

@@ -106,7 +106,7 @@ my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $first = Test::Nginx::Origin->new($t, port => 8085);
 my $second = Test::Nginx::Origin->new($t, port => 8086, store => $first);
 
-$t->run()->plan(73);
+$t->run()->plan(76);
 
 ###############################################################################
 
@@ -218,6 +218,13 @@ $open->rule({ path => qr/elsewhere/, headers => {
 	Location => 'https://elsewhere.example/v2/x' } });
 is(brief(POST => '/v2/open.example/elsewhere/blobs/uploads/'),
 	'502 UNAVAILABLE', 'Location elsewhere');
+$open->rule({ path => qr/redirected/, redirect => $bearer->url() });
+is(brief(POST => '/v2/open.example/redirected/blobs/uploads/'),
+	'502 UNAVAILABLE', 'redirect of an upload');
+is(brief(PUT => '/v2/open.example/redirected/manifests/1', body => '{}'),
+	'502 UNAVAILABLE', 'redirect of a manifest');
+is(scalar(() = $t->read_file('error.log') =~ /redirect from .* is not followed/g),
+	2, 'redirects, logged');
 $open->clear();
 
 # hosted beside it, and a location without

@@ -193,6 +193,37 @@ registry_url_same_origin(const registry_url_t *a, const registry_url_t *b)
 }
 
 
+/* what stands before the last "@" may be a password, whatever is in it */
+
+registry_str_t
+registry_url_shown(registry_str_t in)
+{
+    size_t  i;
+
+    for (i = 0; i < in.len; i++) {
+
+        if (in.data[i] == '?' || in.data[i] == '#') {
+            in.len = i;
+        }
+    }
+
+    for (i = in.len; i > 0; i--) {
+
+        if (in.data[i - 1] == '@') {
+            in.data += i;
+            in.len -= i;
+            break;
+        }
+    }
+
+    if (in.len > REGISTRY_URL_SHOWN) {
+        in.len = REGISTRY_URL_SHOWN;
+    }
+
+    return in;
+}
+
+
 int
 registry_address_private(const unsigned char *addr, size_t len)
 {

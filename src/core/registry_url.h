@@ -14,6 +14,7 @@
 
 #define REGISTRY_URL_MAX   8192         /* bytes */
 #define REGISTRY_HOST_MAX  255          /* bytes */
+#define REGISTRY_URL_SHOWN 256          /* bytes */
 
 
 /*
@@ -65,6 +66,14 @@ registry_status_e registry_url_resolve(const registry_url_t *base,
 
 int registry_url_same_origin(const registry_url_t *a,
     const registry_url_t *b);
+
+/*
+ * What may be logged of a URL, a reference or a path, valid or not: without
+ * the query, which may be a signature, and the userinfo, and no more than
+ * REGISTRY_URL_SHOWN bytes.
+ */
+
+registry_str_t registry_url_shown(registry_str_t in);
 
 /*
  * Returns 0 for a public unicast address, 1 for any other: loopback, private,

@@ -69,6 +69,8 @@ check_url(const registry_url_t *url)
     }
 
     fuzz_check(registry_url_same_origin(url, url));
+    fuzz_check(memchr(registry_url_shown(url->path).data, '?',
+                      registry_url_shown(url->path).len) == NULL);
 }
 
 

@@ -13,6 +13,8 @@ use Digest::SHA qw/ sha256_hex sha512_hex /;
 use HTTP::Tiny;
 use JSON::PP;
 
+use Test::Nginx::Secrets ();
+
 ###############################################################################
 
 my $OCI = 'application/vnd.oci.image';
@@ -38,6 +40,7 @@ sub request {
 	my ($self, $method, $uri, $content, %headers) = @_;
 
 	$uri = $self->{base} . $uri if $uri =~ m!^/!;
+	Test::Nginx::Secrets::authorization($headers{Authorization});
 	$headers{'Content-Type'} ||= 'application/octet-stream'
 		if defined $content;
 

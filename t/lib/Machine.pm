@@ -20,6 +20,8 @@ use FindBin;
 use IO::Socket::INET;
 use Socket qw/ inet_aton /;
 
+use Test::Nginx::Secrets ();
+
 ###############################################################################
 
 # the test is executed anew, in namespaces that end with it
@@ -181,6 +183,8 @@ sub read_file {
 
 sub put_file {
 	my ($path, $content) = @_;
+
+	Test::Nginx::Secrets::written($path, $content);
 
 	make_path($path =~ s!/[^/]*$!!r);
 	unlink $path if -l $path;

@@ -452,6 +452,32 @@ check_origin(const char *left, const char *right, int expected)
 
 
 static void
+check_shown(const char *text, const char *expected)
+{
+    registry_str_t  s;
+
+    s = unit_text(text);
+    unit_ok(same(registry_url_shown(s), expected), "%s is shown as %s", text,
+            expected);
+    unit_free(s);
+}
+
+
+static void
+check_long_shown(void)
+{
+    char            text[REGISTRY_URL_SHOWN + 1];
+    registry_str_t  s;
+
+    memset(text, 'a', sizeof(text));
+    s = unit_bytes(text, sizeof(text));
+    unit_is_number(registry_url_shown(s).len, REGISTRY_URL_SHOWN,
+                   "no more is shown");
+    unit_free(s);
+}
+
+
+static void
 check_address(const char *text, int expected)
 {
     int             family;
@@ -500,6 +526,17 @@ main(void)
     check_origin("http://a", "http://b", 0);
     check_origin("http://a", "http://ab", 0);
     check_origin("http://a", "http://a.", 0);
+
+    check_shown("", "");
+    check_shown("http://a/b/c", "http://a/b/c");
+    check_shown("/a?b", "/a");
+    check_shown("?a", "");
+    check_shown("http://a?b?c", "http://a");
+    check_shown("http://a/b#c?d", "http://a/b");
+    check_shown("http://user:password@a/b?c@d", "a/b");
+    check_shown("user:p/a@ss@a:x/", "a:x/");
+    check_shown("user:pass@", "");
+    check_long_shown();
 
     for (i = 0; i < unit_count(public); i++) {
         check_address(public[i], 0);

@@ -28,6 +28,8 @@ use POSIX qw/ WNOHANG /;
 use Test::More qw//;
 use Time::HiRes qw/ sleep time /;
 
+use Test::Nginx::Secrets ();
+
 ###############################################################################
 
 my $root = abs_path(dirname(__FILE__) . '/../../..');
@@ -106,9 +108,20 @@ sub DESTROY {
 
 		my @errors = $log =~ /^.*(?:Sanitizer|runtime error:).*$/mg;
 		push @errors, $self->valgrind_errors();
+
+		# tests with several nginx count two for each of the others
+
+		my @secrets = Test::Nginx::Secrets::found(map {
+			$_ => $self->log_text($_) } 'error.log', 'access.log',
+			keys %{$self->{logs}});
+		push @errors, splice(@secrets) if !$self->{planned};
+
 		Test::More::is(join("\n", @errors), '', 'no sanitizer errors')
 			or Test::More::diag($log =~
 				/^(.*(?:ERROR: \w+Sanitizer|runtime error:)(?:.*\n){1,40})/m);
+
+		Test::More::is(join("\n", @secrets), '', 'no secrets')
+			if $self->{planned};
 	}
 
 	print $self->log_text('error.log') if $ENV{TEST_NGINX_CATLOG};
@@ -148,9 +161,10 @@ sub valgrind_errors {
 sub plan {
 	my ($self, $tests) = @_;
 
-	# two more are made when the object is destroyed
+	# three more are made when the object is destroyed
 
-	Test::More::plan(tests => $tests + 2);
+	Test::More::plan(tests => $tests + 3);
+	$self->{planned} = 1;
 
 	return $self;
 }
@@ -464,6 +478,11 @@ sub write_file {
 	binmode $fh;
 	print $fh $content;
 	close $fh or die "Can't write $name: $!\n";
+
+	Test::Nginx::Secrets::written($name, $content);
+
+	$self->{logs}{$_} = 1 for $content
+		=~ m!^\s*(?:error|access)_log\s+\Q$self->{testdir}\E/([^\s;]+)!mg;
 
 	return $self;
 }

@@ -12,6 +12,8 @@ package Test::Nginx::CA;
 use warnings;
 use strict;
 
+use Test::Nginx::Secrets ();
+
 ###############################################################################
 
 my $NEW_KEY = '-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes';
@@ -70,6 +72,8 @@ sub openssl {
 
 	system("openssl $arguments >>$self->{log} 2>&1") == 0
 		or die "openssl $arguments: look into $self->{log}\n";
+
+	Test::Nginx::Secrets::private_key($1) if $arguments =~ /-keyout (\S+)/;
 }
 
 ###############################################################################

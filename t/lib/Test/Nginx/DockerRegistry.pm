@@ -18,6 +18,7 @@ use JSON::PP qw//;
 use Time::HiRes qw/ sleep time /;
 
 use Test::Nginx ();
+use Test::Nginx::Secrets ();
 
 ###############################################################################
 
@@ -87,6 +88,8 @@ sub new {
 sub htpasswd {
 	my ($t, $name, $credentials) = @_;
 	my ($user, $password) = split(/:/, $credentials, 2);
+
+	Test::Nginx::Secrets::credentials($user, $password);
 
 	open(my $fh, '-|', 'htpasswd', '-nbB', '-C', 4, $user, $password)
 		or die "htpasswd: $!\n";

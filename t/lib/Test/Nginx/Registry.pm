@@ -34,6 +34,7 @@ use Socket qw/ IPPROTO_TCP TCP_NODELAY /;
 use Time::HiRes qw/ time /;
 
 use Test::Nginx;
+use Test::Nginx::Secrets ();
 
 ###############################################################################
 
@@ -80,8 +81,11 @@ sub request {
 	my $out = $opts{raw} // message($method, $path, %opts);
 
 	my $in = exchange($s, $out);
+	my $r = response($s, method => $method, in => $in);
 
-	return response($s, method => $method, in => $in);
+	Test::Nginx::Secrets::answered($path, $r->body);
+
+	return $r;
 }
 
 # sends a request without waiting for the answer, which response() reads
@@ -148,6 +152,9 @@ sub message {
 	for my $set (\%headers, \%given) {
 		for my $name (sort keys %$set) {
 			my $value = $set->{$name};
+
+			Test::Nginx::Secrets::authorization($value)
+				if lc $name eq 'authorization';
 
 			$out .= "$name: $_\r\n"
 				for grep { defined } ref $value ? @$value : $value;

@@ -26,6 +26,7 @@ use JSON::PP qw//;
 use Time::HiRes qw/ sleep time /;
 
 use Test::Nginx ();
+use Test::Nginx::Secrets ();
 use Test::Nginx::Server::Loop;
 
 ###############################################################################
@@ -64,6 +65,7 @@ sub new {
 	}, $class;
 
 	make_path($self->{dir});
+	secrets(%opts);
 
 	return $self->start();
 }
@@ -118,6 +120,9 @@ sub rule {
 		my ($wrong) = grep { !$RULE{$_} } keys %$rule;
 		croak "no such rule: $wrong" if defined $wrong;
 
+		Test::Nginx::Secrets::signed($_) for grep { defined }
+			$rule->{redirect}, %{$rule->{headers} // {}};
+
 		$rule = { %$rule, map { $_ => "$rule->{$_}" }
 			grep { defined $rule->{$_} } qw/ path method / };
 	}
@@ -139,8 +144,21 @@ sub set {
 	my ($self, %opts) = @_;
 
 	@$self{keys %opts} = values %opts;
+	secrets(%opts);
 
 	return $self->{pid} ? $self->command(set => \%opts) : $self;
+}
+
+# the passwords of those who inherit
+
+sub secrets {
+	my (%opts) = @_;
+	my %users = %{$opts{users} // {}};
+
+	Test::Nginx::Secrets::credentials(split(/:/, $opts{basic}, 2))
+		if defined $opts{basic};
+	Test::Nginx::Secrets::credentials($_, $users{$_}{password})
+		for keys %users;
 }
 
 sub command {

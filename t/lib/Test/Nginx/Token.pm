@@ -22,6 +22,8 @@ use IPC::Open2 qw/ open2 /;
 use JSON::PP qw//;
 use MIME::Base64 qw/ decode_base64 encode_base64 encode_base64url /;
 
+use Test::Nginx::Secrets;
+
 ###############################################################################
 
 my $json = JSON::PP->new->canonical->utf8;
@@ -76,6 +78,8 @@ sub defaults {
 		. " -days 2 -subj /CN=issuer -keyout $opts{key}"
 		. " -out $opts{cert} >$path/openssl.out 2>&1") == 0
 		or die "no key of an issuer: look into $path/openssl.out\n";
+
+	Test::Nginx::Secrets::private_key($opts{key});
 
 	return %opts;
 }
@@ -215,6 +219,8 @@ sub pattern {
 sub note {
 	my ($self, $token, $claims) = @_;
 	my $file = "$self->{tokens}/" . sha256_hex($token);
+
+	secret($token);
 
 	open(my $fh, '>:raw', $file) or die "$file: $!\n";
 	print $fh $json->encode($claims);

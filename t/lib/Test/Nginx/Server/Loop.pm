@@ -17,6 +17,7 @@ use POSIX qw//;
 use Socket qw/ IPPROTO_TCP SO_LINGER SOL_SOCKET TCP_NODELAY /;
 use Time::HiRes qw/ time /;
 
+use Test::Nginx::Secrets ();
 use Test::Nginx::Server::Answer;
 
 ###############################################################################
@@ -601,6 +602,9 @@ sub shut {
 sub log_request {
 	my ($self, $c) = @_;
 	my $request = $c->{request};
+
+	Test::Nginx::Secrets::authorization($request->{headers}{$_})
+		for qw/ authorization proxy-authorization /;
 
 	$c->{slot} = $self->{requests}++;
 	$c->{sent} = 0;
