@@ -18,6 +18,7 @@ use IO::Socket::INET;
 use Time::HiRes qw/ sleep time /;
 
 use lib 'lib';
+use Flight;
 use Images;
 use Test::Nginx;
 use Test::Nginx::Origin;
@@ -473,7 +474,7 @@ for my $round (1 .. 3) {
 	@s = map { send_request(GET => $path) } 1 .. 16;
 	@in = map { read_some($_, $MB) } @s;
 
-	my $pid = leader();
+	my $pid = leader($cache);
 	kill 'KILL', $pid;
 
 	@r = map { response($s[$_], in => $in[$_]) } 0 .. 15;
@@ -501,7 +502,7 @@ $one->clear();
 $one->rule({ path => qr/$blob->{digest}/, times => 1, stall => $MB });
 $s = send_request(GET => $path);
 $in = read_some($s, $MB);
-kill 'KILL', leader();
+kill 'KILL', leader($cache);
 ok(!response($s, in => $in)->complete, 'killed, alone');
 ok(request(GET => $path)->body eq $blob->{content}, 'killed, and taken up');
 @r = $one->requests(qr/$blob->{digest}/);
@@ -513,7 +514,7 @@ is($r[1]{headers}{range}, "bytes=$MB-", 'killed, from where it was');
 $one->rule({ path => qr/$blob->{digest}/, stall => $MB });
 @s = map { send_request(GET => $path) } 1 .. 8;
 @in = map { read_some($_, $MB) } @s;
-my $old = leader();
+my $old = leader($cache);
 reload();
 push @s, map { send_request(GET => $path) } 1 .. 8;
 push @in, map { read_some($_, $MB) } @s[8 .. 15];
@@ -532,7 +533,7 @@ reload();
 $one->rule({ path => qr/$blob->{digest}/, times => 1, stall => $MB });
 $s = send_request(GET => $path);
 read_some($s, $MB);
-$old = leader();
+$old = leader($cache);
 reload();
 @s = map { send_request(GET => $path) } 1 .. 8;
 @in = map { read_some($_, $MB) } @s;
@@ -558,14 +559,6 @@ sub configure {
 	$t->write_file('nginx.conf', $text);
 }
 
-sub bytes {
-	my ($size) = @_;
-	my $seed = pack('N*', map { int rand 2 ** 32 } 1 .. 1000);
-
-	return substr(join('', map { $seed . pack('N', $_) }
-		0 .. $size / length $seed), 0, $size);
-}
-
 # a new blob at an origin, and its path here, when the last one is done with
 
 sub cold {
@@ -585,48 +578,9 @@ sub brief {
 	return join(' ', grep { defined } $r->status, $r->code);
 }
 
-# an answer up to so many bytes of its body, or as far as it comes
-
-sub read_some {
-	my ($s, $size) = @_;
-	my $in = '';
-	my $end = time() + 10;
-
-	while (length(body($in)) < $size) {
-		my $r = '';
-		vec($r, fileno $s, 1) = 1;
-
-		select($r, undef, undef, $end - time()) > 0 or last;
-		sysread($s, $in, 262144, length $in) or last;
-	}
-
-	return $in;
-}
-
-sub body {
-	my ($in) = @_;
-	return $in =~ /\r\n\r\n(.*)/s ? $1 : '';
-}
-
 sub pid {
 	my ($r) = @_;
 	return ($r->header('X-How') // '') =~ /^(\d+)/ ? $1 : 0;
-}
-
-# the worker that has the lock on the file
-
-sub leader {
-	for (glob '/proc/[0-9]*/fdinfo/*') {
-		my ($pid, $fd) = m!(\d+)/fdinfo/(\d+)!;
-		my $file = readlink "/proc/$pid/fd/$fd" // next;
-
-		next if $file !~ m!^\Q$cache\E/.*/_tmp/!;
-
-		open(my $fh, '<', $_) or next;
-		return $pid if grep { /FLOCK/ } <$fh>;
-	}
-
-	die "nobody fetches anything\n";
 }
 
 sub blobfile {
@@ -634,20 +588,6 @@ sub blobfile {
 	my $dir = substr($hex, 0, 2);
 
 	return "$cache/docker/registry/v2/blobs/$alg/$dir/$hex/data";
-}
-
-# what becomes true soon
-
-sub soon {
-	my ($what) = @_;
-	my $end = time() + 10;
-
-	while (!$what->()) {
-		return 0 if time() > $end;
-		sleep 0.01;
-	}
-
-	return 1;
 }
 
 sub temporary {

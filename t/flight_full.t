@@ -17,6 +17,7 @@ use Time::HiRes qw/ sleep time /;
 
 use lib 'lib';
 use Clients;
+use Flight;
 use Test::Nginx;
 use Test::Nginx::Origin;
 use Test::Nginx::Registry;
@@ -192,7 +193,7 @@ $origin->rule({ path => qr/$blob->{digest}/, stall => $MB, times => 1 });
 @s = map { send_request(GET => $path) } 1 .. 12;
 @in = map { read_some($_, $MB) } @s;
 
-my $pid = leader();
+my $pid = leader($d);
 kill 'STOP', $pid;
 
 my @others = grep { $in[$_] !~ /^X-How: $pid /m } 0 .. 11;
@@ -226,14 +227,6 @@ undef $t;
 
 ###############################################################################
 
-sub bytes {
-	my ($size) = @_;
-	my $seed = pack('N*', map { int rand 2 ** 32 } 1 .. 1000);
-
-	return substr(join('', map { $seed . pack('N', $_) }
-		0 .. $size / length $seed), 0, $size);
-}
-
 sub cold {
 	my ($remote, $size) = @_;
 	my $blob = $origin->blob('a/b', bytes($size));
@@ -248,43 +241,6 @@ sub logged {
 		/ \[crit\] (\d+)#.* a copy in registry_cache "$cache"/g;
 
 	return @pids && @pids == keys %{{ map { $_ => 1 } @pids }};
-}
-
-# an answer up to so many bytes of its body, or as far as it comes
-
-sub read_some {
-	my ($s, $size) = @_;
-	my $in = '';
-	my $end = time() + 10;
-
-	while (length(body($in)) < $size) {
-		my $r = '';
-		vec($r, fileno $s, 1) = 1;
-
-		select($r, undef, undef, $end - time()) > 0 or last;
-		sysread($s, $in, 262144, length $in) or last;
-	}
-
-	return $in;
-}
-
-sub body {
-	my ($in) = @_;
-	return $in =~ /\r\n\r\n(.*)/s ? $1 : '';
-}
-
-# what becomes true soon
-
-sub soon {
-	my ($what) = @_;
-	my $end = time() + 10;
-
-	while (!$what->()) {
-		return 0 if time() > $end;
-		sleep 0.01;
-	}
-
-	return 1;
 }
 
 sub empty {
@@ -307,22 +263,6 @@ sub fill {
 	}
 
 	return @names;
-}
-
-# the worker that has the lock on the file
-
-sub leader {
-	for (glob '/proc/[0-9]*/fdinfo/*') {
-		my ($pid, $fd) = m!(\d+)/fdinfo/(\d+)!;
-		my $file = readlink "/proc/$pid/fd/$fd" // next;
-
-		next if $file !~ m!^\Q$d\E/.*/_tmp/!;
-
-		open(my $fh, '<', $_) or next;
-		return $pid if grep { /FLOCK/ } <$fh>;
-	}
-
-	die "nobody fetches anything\n";
 }
 
 ###############################################################################

@@ -22,50 +22,16 @@ select STDOUT; $| = 1;
 
 need(qw/ buildah busybox /);
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(13);
+my $t = Test::Nginx->new()->has(qw/http auth_basic/)->plan(13);
 my $dir = $t->testdir();
 
-$t->write_file_expand('nginx.conf', <<'EOF')->run();
-
-%%TEST_GLOBALS%%
-
-daemon off;
-user root;
-
-events {
-}
-
-http {
-    %%TEST_GLOBALS_HTTP%%
-
-    log_format requests '$status $request_method $request_uri';
-    access_log %%TESTDIR%%/requests.log requests;
-
-    registry_store local { path %%TESTDIR%%/registry; }
-
-    server {
-        listen       127.0.0.1:8080;
-        server_name  localhost;
-
-        location /v2/ {
-            registry local;
-            registry_push on;
-        }
-    }
-}
-
-EOF
+registry($t);
 
 ###############################################################################
 
 my $reg = '127.0.0.1:' . port(8080);
 
-$ENV{HOME} = $dir;
-
-mkdir "$dir/.config";
-mkdir "$dir/.config/containers";
-$t->write_file('.config/containers/policy.json',
-	'{"default":[{"type":"insecureAcceptAnything"}]}');
+home($t);
 
 my @buildah = ('buildah', '--root', "$dir/root", '--runroot', "$dir/run",
 	'--storage-driver', 'vfs');

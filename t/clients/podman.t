@@ -25,60 +25,12 @@ need(qw/ podman conmon runc busybox tar /);
 my $t = Test::Nginx->new()->has(qw/http auth_basic/)->plan(17);
 my $dir = $t->testdir();
 
-$t->write_file('users', "user:{PLAIN}secret\n");
-$t->write_file_expand('nginx.conf', <<'EOF')->run();
-
-%%TEST_GLOBALS%%
-
-daemon off;
-user root;
-
-events {
-}
-
-http {
-    %%TEST_GLOBALS_HTTP%%
-
-    log_format requests '$status $request_method $request_uri';
-    access_log %%TESTDIR%%/requests.log requests;
-
-    registry_store local { path %%TESTDIR%%/registry; }
-
-    server {
-        listen       127.0.0.1:8080;
-        server_name  localhost;
-
-        location /v2/ {
-            registry local;
-            registry_push on;
-        }
-    }
-
-    server {
-        listen       127.0.0.1:8081;
-        server_name  localhost;
-
-        auth_basic            "registry";
-        auth_basic_user_file  %%TESTDIR%%/users;
-
-        location /v2/ {
-            registry local;
-            registry_push on;
-        }
-    }
-}
-
-EOF
+registry($t);
 
 ###############################################################################
 
 my $reg = '127.0.0.1:' . port(8080);
 my $auth = '127.0.0.1:' . port(8081);
-
-mkdir "$dir/.config";
-mkdir "$dir/.config/containers";
-$t->write_file('.config/containers/policy.json',
-	'{"default":[{"type":"insecureAcceptAnything"}]}');
 
 my @podman = podman($t);
 my @plain = ('--tls-verify=false');

@@ -1,8 +1,8 @@
 package Clients;
 
 # What the tests with real programs share: looking for the programs, running
-# them to their end or as daemons, a root file system to make images of, and
-# the requests that reached nginx.
+# them to their end or as daemons, a registry for them, a root file system to
+# make images of, and the requests that reached nginx.
 
 ###############################################################################
 
@@ -11,8 +11,9 @@ use strict;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ need run runs fails daemon wait_for dockerd containerd podman
-	rootfs random_file oci_layout sha256_of slurp requests mounts_in /;
+our @EXPORT = qw/ need run runs fails daemon wait_for registry dockerd
+	containerd podman home rootfs random_file oci_layout sha256_of slurp
+	requests mounts_in /;
 
 use Digest::SHA;
 use File::Path qw/ make_path /;
@@ -130,6 +131,74 @@ sub wait_for {
 	return 0;
 }
 
+# A registry: on 8080 everybody may push and delete, and "apart" is another
+# location; on 8081 nobody without the password of "user"; on 8082 nobody may
+# push.  What reached it is what requests() tells.
+
+sub registry {
+	my ($t) = @_;
+
+	$t->write_file('users', "user:{PLAIN}secret\n");
+	$t->write_file_expand('nginx.conf', <<'EOF')->run();
+
+%%TEST_GLOBALS%%
+
+daemon off;
+user root;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    log_format requests '$status $request_method $request_uri';
+    access_log %%TESTDIR%%/requests.log requests;
+
+    registry_store local { path %%TESTDIR%%/registry; }
+
+    server {
+        listen       127.0.0.1:8080;
+        server_name  localhost;
+
+        location /v2/ {
+            registry local;
+            registry_push on;
+            registry_delete on;
+        }
+
+        location /v2/apart/ {
+            registry local;
+            registry_push on;
+        }
+    }
+
+    server {
+        listen       127.0.0.1:8081;
+        server_name  localhost;
+
+        auth_basic            "registry";
+        auth_basic_user_file  %%TESTDIR%%/users;
+
+        location /v2/ {
+            registry local;
+            registry_push on;
+        }
+    }
+
+    server {
+        listen       127.0.0.1:8082;
+        server_name  localhost;
+
+        location /v2/ {
+            registry local;
+        }
+    }
+}
+
+EOF
+}
+
 # A dockerd with a file of configuration, and everything else of it in the
 # test's directory; returns the command that talks to it.
 
@@ -195,13 +264,24 @@ sub podman {
 	my ($t) = @_;
 	my $dir = $t->testdir();
 
-	$ENV{HOME} = $dir;
+	home($t);
 
 	return ('podman', '--root', "$dir/root", '--runroot', "$dir/run",
 		'--tmpdir', "$dir/tmp", '--storage-driver', 'vfs',
 		'--network-config-dir', "$dir/net",
 		'--cgroup-manager', 'cgroupfs', '--events-backend', 'file',
 		'--runtime', 'runc');
+}
+
+# of podman and buildah, which accept all images
+
+sub home {
+	my ($t) = @_;
+
+	$ENV{HOME} = $t->testdir();
+	make_path("$ENV{HOME}/.config/containers");
+	spew("$ENV{HOME}/.config/containers/policy.json",
+		'{"default":[{"type":"insecureAcceptAnything"}]}');
 }
 
 # a root file system of a static busybox, with a message to print
