@@ -149,6 +149,14 @@ my $key = 'registry:' . Digest::SHA::sha256_hex(
 	"docker.io/library/alpine\0$image->{digest}");
 is((grep { talk($_, "get $key\r\n") =~ /^VALUE/ } @mc), 1,
 	'before a purge');
+
+# a purge finds in the cache what it has to remove from memcached
+
+my $link = $one->testdir() . '/cache/docker/registry/v2/repositories/docker.io'
+	. '/library/alpine/_manifests/revisions/'
+	. $image->{digest} =~ s!:!/!r . '/link';
+until_true(10, sub { -e $link });
+
 is(request(DELETE => '/purge/alpine')->status, 200, 'purge');
 until_true(10, sub { !grep { talk($_, "get $key\r\n") =~ /^VALUE/ } @mc });
 
