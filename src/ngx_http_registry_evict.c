@@ -270,6 +270,38 @@ ngx_http_registry_evict_failed(ngx_http_registry_op_t *op)
 }
 
 
+ngx_uint_t
+ngx_http_registry_evict_room(ngx_http_registry_store_t *store, off_t size)
+{
+    ngx_atomic_uint_t                  limit;
+    ngx_http_registry_evict_t         *evict;
+    ngx_http_registry_evict_shared_t  *sh;
+
+    evict = store->evict;
+
+    if (evict == NULL) {
+        return 1;
+    }
+
+    if (evict->max_size && size > evict->max_size) {
+        return 0;
+    }
+
+    sh = evict->sh;
+
+    /* no manager has looked at it yet */
+
+    if (sh->managers == 0) {
+        return 1;
+    }
+
+    limit = sh->limit;
+
+    return ngx_http_registry_evict_blocks(size) <= limit
+           && sh->size <= limit + limit / 32;
+}
+
+
 void
 ngx_http_registry_evict_status(ngx_http_registry_store_t *store,
     ngx_http_registry_evict_status_t *status)
