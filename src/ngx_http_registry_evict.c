@@ -114,6 +114,7 @@ ngx_http_registry_evict_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     sh->touch = 1;
+    sh->limit = NGX_MAX_INT_T_VALUE;
 
     evict->sh = sh;
     evict->shpool->data = sh;
@@ -288,13 +289,6 @@ ngx_http_registry_evict_room(ngx_http_registry_store_t *store, off_t size)
     }
 
     sh = evict->sh;
-
-    /* no manager has looked at it yet */
-
-    if (sh->managers == 0) {
-        return 1;
-    }
-
     limit = sh->limit;
 
     return ngx_http_registry_evict_blocks(size) <= limit

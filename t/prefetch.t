@@ -117,7 +117,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $two = Test::Nginx::Origin->new($t, port => 8082);
 my $login = Test::Nginx::Origin->new($t, port => 8083, basic => 'user:secret');
 
-$t->run()->plan(137);
+$t->run()->plan(140);
 
 # by then the cache manager process has said what there is room for
 
@@ -244,19 +244,23 @@ is(asked($one, $layer), '1', 'joined, fetched once');
 
 $one->clear();
 
-$image = $one->image('a/join', 'next', [ layers(1, $MB) ]);
-($layer) = @{$image->{layers}};
-$one->rule({ path => qr/$layer->{digest}/, stall => 1000 });
+# of what others fetch nothing waits for its turn
+
+$image = $one->image('a/joining', 'tag', [ layers(5, $MB), layers(1) ]);
+my @large = @{$image->{layers}}[0 .. 4];
+$one->rule(map { { path => qr/$_->{digest}/, stall => 1000 } } @large);
 
 my $before = counted('one')->{fetched};
-my $s = send_request(GET => blob('one/a/join', $layer));
-$one->await(qr/^GET .*$layer->{digest}/);
-request(GET => manifest('one/a/join', 'next'));
-ok(stored('one/a/join', { digest => config($image) }), 'joining');
+@s = map { send_request(GET => blob('one/a/joining', $_)) } @large;
+$one->await(qr/^GET .*a.joining.blobs/, 5);
+request(GET => manifest('one/a/joining', 'tag'));
+ok(stored('one/a/joining', $image->{blobs}[0], $image->{layers}[5]),
+	'joining, the rest');
 $one->release();
-is(response($s)->body, $layer->{content}, 'joining, the client');
-is(asked($one, $layer), '1', 'joining, fetched once');
-is(counted('one')->{fetched}, $before + 1,
+is(scalar(grep { response($s[$_])->body eq $large[$_]{content} } 0 .. 4), 5,
+	'joining, the clients');
+is(asked($one, @large), '1 1 1 1 1', 'joining, fetched once');
+is(counted('one')->{fetched}, $before + 2,
 	'joining, what a client has begun is not ours');
 
 $one->clear();
@@ -326,12 +330,13 @@ is(scalar(grep { $one->requests(qr/manifests.$of{$_}{digest}/) }
 
 # a platform that is not there, or is something else than it seems to be
 
+my $hidden = platform('a/gap', 'linux', 'amd64');
+$inner = index_of('a/gap', undef, $hidden);
 %of = (amd64 => platform('a/gap', 'linux', 'amd64'),
 	arm64 => { %$inner, type => $MANIFEST, platform => { os => 'linux',
 		architecture => 'arm64' } });
 index_of('a/gap', 'tag', values %of);
 $one->remove('a/gap', $of{amd64}{digest});
-$one->manifest('a/gap', undef, $inner);
 my %before = %{counted('one')};
 
 request(GET => manifest('one/a/gap', 'tag'));
@@ -339,14 +344,14 @@ ok(wait_for(sub { counted('one')->{failed} == $before{failed} + 1 }),
 	'a manifest that is not there');
 ok(kept('one/a/gap', $inner), 'an index in the place of an image');
 barrier('one');
-is(asked($one, map { blobs($_) } @of{qw/ amd64 /}), '0 0 0',
+is(asked($one, map { blobs($_) } $of{amd64}, $hidden), '0 0 0 0 0 0',
 	'neither leads to more');
 
 # a client that does not stay, or does not read
 
 $image = $one->image('a/gone', 'tag', [ layers(2, $MB) ]);
 $one->rule({ path => qr/a.gone.manifests/, hold => 1, times => 1 });
-$s = send_request(GET => manifest('one/a/gone', 'tag'));
+my $s = send_request(GET => manifest('one/a/gone', 'tag'));
 $one->await(qr/a.gone.manifests/);
 my $second = send_request(GET => manifest('one/a/gone', 'tag'));
 close $s;
@@ -483,10 +488,7 @@ $one->forget()->rule({ path => qr/a.reload.blobs/, hold => 1 });
 request(GET => manifest('one/a/reload', 'tag'));
 $one->await(qr/a.reload.blobs/, 4);
 
-my @old = workers();
-$t->reload();
-wait_for(sub { my %now = map { $_ => 1 } workers();
-	return !grep { $now{$_} } @old }) or die "no new workers\n";
+my @old = reload();
 my @alive = grep { kill 0, $_ } @old;
 ok(@alive > 0, 'reload, an old worker is there');
 %before = %{counted('one')};
@@ -503,6 +505,24 @@ $one->clear();
 
 is(join(' ', grep { request(GET => blob('one/a/reload', $_))->body
 	ne $_->{content} } @many), '', 'reload, all of it is pulled');
+
+# an old worker that is not given the time leaves it to who wants it
+
+$t->write_file('nginx.conf', $t->read_file('nginx.conf')
+	=~ s/(worker_shutdown_timeout) [^;]*/$1 500ms/r);
+reload();
+
+$image = $one->image('a/short', 'tag', [ layers(1, $MB) ]);
+($layer) = @{$image->{layers}};
+$one->rule({ path => qr/$layer->{digest}/, stall => 1000, times => 1 });
+request(GET => manifest('one/a/short', 'tag'));
+$one->await(qr/^GET .*$layer->{digest}/);
+@old = reload();
+ok(wait_for(sub { !grep { kill 0, $_ } @old }), 'a short reload');
+is(asked($one, $layer), '1', 'a short reload, not asked for again');
+is(request(GET => blob('one/a/short', $layer))->body, $layer->{content},
+	'a short reload, pulled');
+$one->clear();
 
 # numbers for Prometheus
 
@@ -649,11 +669,6 @@ sub blobs {
 	return grep { !$seen{$_->{digest}}++ } @{$image->{blobs}};
 }
 
-sub config {
-	my ($image) = @_;
-	return $image->{blobs}[0]{digest};
-}
-
 sub manifest {
 	my ($name, $reference) = @_;
 	return "/v2/$name/manifests/$reference";
@@ -766,6 +781,21 @@ sub workers {
 		split(/\n/, `ps --ppid $master -o pid=,args=`);
 
 	return grep { $pids{$_} !~ /cache manager|shutting down/ } keys %pids;
+}
+
+# returns the old workers, when no new request comes to them
+
+sub reload {
+	my @old = workers();
+
+	$t->reload();
+
+	wait_for(sub {
+		my %now = map { $_ => 1 } workers();
+		return %now && !grep { $now{$_} } @old;
+	}) or die "no new workers\n";
+
+	return @old;
 }
 
 # parameters of a remote; with file and line; undef: they are right
