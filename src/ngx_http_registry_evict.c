@@ -284,10 +284,6 @@ ngx_http_registry_evict_room(ngx_http_registry_store_t *store, off_t size)
         return 1;
     }
 
-    if (evict->max_size && size > evict->max_size) {
-        return 0;
-    }
-
     sh = evict->sh;
     limit = sh->limit;
 

@@ -117,7 +117,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $two = Test::Nginx::Origin->new($t, port => 8082);
 my $login = Test::Nginx::Origin->new($t, port => 8083, basic => 'user:secret');
 
-$t->run()->plan(140);
+$t->run()->plan(144);
 
 # by then the cache manager process has said what there is room for
 
@@ -167,6 +167,9 @@ is(asked($one, @blobs), '0 0 0', 'offline, nothing is fetched');
 like(request(GET => manifest('one/a/head', $image->{digest}))
 	->header('X-How'), qr/HIT/, 'head, then get');
 ok(stored('one/a/head', @blobs), 'head, then get, its blobs are here');
+unlink map { blobfile($_) } @blobs;
+request(GET => manifest('one/a/head', $_)) for $image->{digest}, 'tag';
+barrier('one');
 is(asked($one, @blobs), '1 1 1', 'head, then get, each was fetched once');
 is($one->requests(qr/a.head.manifests/), 1, 'head, then get, one manifest');
 
@@ -265,6 +268,28 @@ is(counted('one')->{fetched}, $before + 2,
 
 $one->clear();
 
+# what is fetched for another repository, and is here before the remote has
+# said that this one may have it
+
+$layer = $one->blob('a/another', layers(1, $MB));
+$image = $one->image('a/allowed', 'tag', [ $layer ]);
+$one->rule({ path => qr/a.another.blobs/, stall => 1000 },
+	{ path => qr/a.allowed.blobs/, method => 'HEAD', delay => 2 });
+
+$before = counted('one')->{fetched};
+my $s = send_request(GET => blob('one/a/another', $layer));
+$one->await(qr/^GET .*a.another.blobs/);
+request(GET => manifest('one/a/allowed', 'tag'));
+$one->await(qr/^HEAD .*$layer->{digest}/);
+$one->release();
+is(response($s)->body, $layer->{content}, 'another repository, the client');
+ok(stored('one/a/allowed', blobs($image)), 'another repository, allowed');
+is($one->requests(qr/^GET .*$layer->{digest}/), 1,
+	'another repository, fetched once');
+is(counted('one')->{fetched}, $before + 1, 'another repository, counted');
+
+$one->clear();
+
 # an index: of its platforms those that are wanted, once, whoever pulls
 
 my %of = (
@@ -351,7 +376,7 @@ is(asked($one, map { blobs($_) } $of{amd64}, $hidden), '0 0 0 0 0 0',
 
 $image = $one->image('a/gone', 'tag', [ layers(2, $MB) ]);
 $one->rule({ path => qr/a.gone.manifests/, hold => 1, times => 1 });
-my $s = send_request(GET => manifest('one/a/gone', 'tag'));
+$s = send_request(GET => manifest('one/a/gone', 'tag'));
 $one->await(qr/a.gone.manifests/);
 my $second = send_request(GET => manifest('one/a/gone', 'tag'));
 close $s;
