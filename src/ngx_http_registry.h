@@ -18,6 +18,7 @@
 #include "ngx_http_registry_fetch.h"
 #include "ngx_http_registry_fill.h"
 #include "ngx_http_registry_flight.h"
+#include "ngx_http_registry_prefetch.h"
 #include "ngx_http_registry_remote.h"
 #include "ngx_http_registry_store.h"
 #include "ngx_http_registry_wake.h"

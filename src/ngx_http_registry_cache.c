@@ -154,6 +154,11 @@ ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
 
     m->media_type.data = m->body.data + entry->size;
 
+    if (m->pulled) {
+        m->fresh = entry->fresh;
+        entry->fresh = 0;
+    }
+
     ngx_http_registry_zone_copy(entry, m->body.data);
     ngx_memcpy(m->media_type.data, entry->data + entry->key_len,
                entry->value_len);
@@ -165,6 +170,7 @@ ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
 void
 ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
 {
+    u_char                      fresh;
     ngx_str_t                   value;
     ngx_http_registry_key_t     key, mkey;
     ngx_http_registry_zone_t   *zone;
@@ -185,8 +191,14 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
 
     if (m->generation == ngx_http_registry_zone_generation(zone, key.name)) {
 
-        (void) ngx_http_registry_zone_put(zone, &mkey.text, mkey.hash,
-                                          &m->media_type, &m->body);
+        entry = ngx_http_registry_zone_find(zone, &mkey.text, mkey.hash);
+        fresh = m->fresh || (entry && entry->fresh);
+
+        entry = ngx_http_registry_zone_put(zone, &mkey.text, mkey.hash,
+                                           &m->media_type, &m->body);
+        if (entry) {
+            entry->fresh = fresh;
+        }
 
         ngx_http_registry_cache_present(m);
 

@@ -25,6 +25,13 @@ typedef struct {
     ngx_str_t                   tag;        /* empty: by digest */
     ngx_msec_t                  valid;      /* how long it is believed */
     unsigned                    fixed:1;    /* by digest: for ever */
+    unsigned                    pulled:1;   /* by a client, with "prefetch" */
+
+    /*
+     * It came from elsewhere, and was not "pulled" since: out, for one who
+     * pulls it, and in for _fill().
+     */
+    unsigned                    fresh:1;
 
     registry_digest_t           digest;     /* in, or out if by tag */
 

@@ -487,6 +487,12 @@ ngx_http_registry_copy_vouch(ngx_http_registry_copy_t *copy,
 {
     if (!ngx_http_registry_copy_is_for(copy, &blob->name)) {
         ngx_http_registry_copy_link(copy, blob);
+
+        /* the remote may have said so when all the others had it already */
+
+        if (copy->flight.state == NGX_HTTP_REGISTRY_FLIGHT_STORED) {
+            ngx_http_registry_copy_link_all(copy);
+        }
     }
 
     /* one that is led goes on being asked for by the same name */

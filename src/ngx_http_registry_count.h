@@ -61,6 +61,9 @@ typedef enum {
     NGX_HTTP_REGISTRY_COUNT_TOKENS,
     NGX_HTTP_REGISTRY_COUNT_NO_TOKENS,
     NGX_HTTP_REGISTRY_COUNT_FLIGHTS,        /* begun */
+    NGX_HTTP_REGISTRY_COUNT_FETCHED,        /* ahead, by "prefetch" */
+    NGX_HTTP_REGISTRY_COUNT_UNFETCHED,      /* it failed */
+    NGX_HTTP_REGISTRY_COUNT_DROPPED,        /* it was not tried */
 
     /* no counters: what its last such answer said; 0 if none did */
     NGX_HTTP_REGISTRY_COUNT_RATE_LIMIT,     /* requests */

@@ -114,6 +114,7 @@ ngx_http_registry_evict_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     sh->touch = 1;
+    sh->limit = NGX_MAX_INT_T_VALUE;
 
     evict->sh = sh;
     evict->shpool->data = sh;
@@ -269,6 +270,27 @@ ngx_http_registry_evict_failed(ngx_http_registry_op_t *op)
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, op->err,
                   "%s \"%s\" of registry_cache \"%V\" failed", op->call,
                   op->path, &op->store->name);
+}
+
+
+ngx_uint_t
+ngx_http_registry_evict_room(ngx_http_registry_store_t *store, off_t size)
+{
+    ngx_atomic_uint_t                  limit;
+    ngx_http_registry_evict_t         *evict;
+    ngx_http_registry_evict_shared_t  *sh;
+
+    evict = store->evict;
+
+    if (evict == NULL) {
+        return 1;
+    }
+
+    sh = evict->sh;
+    limit = sh->limit;
+
+    return ngx_http_registry_evict_blocks(size) <= limit
+           && sh->size <= limit + limit / 32;
 }
 
 

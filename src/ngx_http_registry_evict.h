@@ -88,6 +88,15 @@ void ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
 void ngx_http_registry_evict_used(ngx_http_registry_store_t *store,
     const registry_digest_t *digest);
 
+/*
+ * 1 if there is room for a blob of so many bytes that nobody waits for: it is
+ * no larger than all of the cache may be, and the cache is within its limits,
+ * or nearly, as it is while something is being removed.
+ */
+
+ngx_uint_t ngx_http_registry_evict_room(ngx_http_registry_store_t *store,
+    off_t size);
+
 void ngx_http_registry_evict_status(ngx_http_registry_store_t *store,
     ngx_http_registry_evict_status_t *status);
 

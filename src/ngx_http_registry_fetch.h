@@ -96,6 +96,15 @@ ngx_int_t ngx_http_registry_fetch_wait(ngx_http_registry_fetch_t *fetch);
 void ngx_http_registry_fetch_hash(ngx_http_registry_fetch_t *fetch,
     registry_hash_t *hash);
 
+/* 1 if what is fetched is fetched here, and only because of this one */
+
+#define ngx_http_registry_fetch_leads(fetch)                                  \
+    ((fetch)->copy && (fetch)->copy->flight.leads && !(fetch)->joined)
+
+/* 1 if the remote is being asked whether this repository may have it */
+
+#define ngx_http_registry_fetch_asks(fetch)  ((fetch)->ask || (fetch)->op)
+
 /* the handler is called no more; what is there can be read still */
 void ngx_http_registry_fetch_stop(ngx_http_registry_fetch_t *fetch);
 

@@ -20,6 +20,7 @@ static ngx_uint_t ngx_http_registry_run_stale(ngx_http_registry_run_t *run,
     ngx_uint_t status, ngx_http_registry_call_error_e error);
 static void ngx_http_registry_run_delete(ngx_http_registry_run_t *run,
     ngx_http_registry_op_e kind);
+static ngx_uint_t ngx_http_registry_run_pulled(ngx_http_registry_run_t *run);
 static void ngx_http_registry_run_give(ngx_http_registry_run_t *run,
     ngx_int_t rc, ngx_http_registry_fill_e found, ngx_uint_t status,
     ngx_http_registry_call_error_e error);
@@ -191,6 +192,7 @@ ngx_http_registry_run_copy(ngx_http_registry_run_t *run,
     ngx_str_null(&m->media_type);
     ngx_str_null(&m->body);
     m->age = 0;
+    m->fresh = 0;
 
     run->copy = *m;
 
@@ -328,6 +330,10 @@ ngx_http_registry_run_found(ngx_http_registry_run_t *run,
 {
     run->copy.generation = run->manifest.generation;
 
+    if (found == NGX_HTTP_REGISTRY_FILL_MISS || run->shared) {
+        run->copy.fresh = !ngx_http_registry_run_pulled(run);
+    }
+
     if (found != NGX_HTTP_REGISTRY_FILL_STALE) {
         ngx_http_registry_cache_fill(&run->copy);
         ngx_http_registry_run_land(run, NGX_HTTP_OK,
@@ -359,6 +365,30 @@ ngx_http_registry_run_found(ngx_http_registry_run_t *run,
     } else {
         ngx_http_registry_run_free(run);
     }
+}
+
+
+/* 1 if there is somebody who pulls it; the first of them learns that he is */
+
+static ngx_uint_t
+ngx_http_registry_run_pulled(ngx_http_registry_run_t *run)
+{
+    ngx_queue_t               *q;
+    ngx_http_registry_fill_t  *fill;
+
+    for (q = ngx_queue_head(&run->waiters);
+         q != ngx_queue_sentinel(&run->waiters);
+         q = ngx_queue_next(q))
+    {
+        fill = ngx_queue_data(q, ngx_http_registry_fill_t, queue);
+
+        if (fill->manifest.pulled) {
+            fill->manifest.fresh = 1;
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

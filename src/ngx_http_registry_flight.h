@@ -88,9 +88,12 @@ typedef struct {
  */
 void ngx_http_registry_flight_init_process(ngx_http_registry_zone_t *zone);
 
-/* for a status page: how many there are, and can be */
+/*
+ * How many there are, and can be, and for how many there is room now: one that
+ * has just ended keeps its place.
+ */
 void ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
-    ngx_uint_t *running, ngx_uint_t *limit);
+    ngx_uint_t *running, ngx_uint_t *room, ngx_uint_t *limit);
 
 /*
  * The flight of this key: NGX_OK, a new one, which is led from here;

@@ -82,7 +82,7 @@ ngx_http_registry_flight_init(ngx_http_registry_zone_t *zone,
 
 void
 ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
-    ngx_uint_t *running, ngx_uint_t *limit)
+    ngx_uint_t *running, ngx_uint_t *room, ngx_uint_t *limit)
 {
     ngx_uint_t                    i;
     ngx_http_registry_flights_t  *sh;
@@ -90,11 +90,17 @@ ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
     sh = ngx_http_registry_flights(zone);
 
     *running = 0;
+    *room = 0;
     *limit = sh->n;
 
     for (i = 0; i < sh->n; i++) {
         if (!sh->index[i].ended) {
             (*running)++;
+
+        } else if ((ngx_msec_int_t) (ngx_current_msec - sh->index[i].since)
+                   >= NGX_HTTP_REGISTRY_FLIGHT_LINGER)
+        {
+            (*room)++;
         }
     }
 }

@@ -129,6 +129,8 @@ ngx_http_registry_proxy_find(ngx_http_registry_ctx_t *ctx)
                                             ? NULL : &ctx->reference);
     m->valid = ctx->remote->valid;
     m->fixed = 1;
+    m->pulled = (ctx->remote->prefetch
+                 && ctx->request->method == NGX_HTTP_GET);
 
     rc = ngx_http_registry_cache_get(m, ctx->request->pool);
 
@@ -204,9 +206,23 @@ ngx_http_registry_proxy_expired(ngx_http_registry_ctx_t *ctx)
 static ngx_int_t
 ngx_http_registry_proxy_send(ngx_http_registry_ctx_t *ctx)
 {
+    ngx_int_t  rc;
+    ngx_str_t  via;
+
     ngx_http_registry_evict_used(ctx->store, &ctx->manifest.digest);
 
-    return ngx_http_registry_send_manifest(ctx);
+    rc = ngx_http_registry_send_manifest(ctx);
+
+    /* the client has it by now, so far as it has taken it */
+
+    if (ctx->manifest.fresh
+        && ngx_http_registry_client_via(ctx, &via) == NGX_OK)
+    {
+        ngx_http_registry_prefetch(ctx->remote, &ctx->manifest,
+                                   &ctx->remote_name, &via);
+    }
+
+    return rc;
 }
 
 

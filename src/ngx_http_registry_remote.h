@@ -45,7 +45,8 @@
     ", application/vnd.oci.artifact.manifest.v1+json, */*;q=0.1"
 
 
-typedef struct ngx_http_registry_ask_s  ngx_http_registry_ask_t;
+typedef struct ngx_http_registry_ask_s       ngx_http_registry_ask_t;
+typedef struct ngx_http_registry_prefetch_s  ngx_http_registry_prefetch_t;
 
 
 typedef struct {
@@ -76,6 +77,11 @@ typedef struct {
     ngx_flag_t                   proxied;       /* "http_proxy", also "off" */
     ngx_uint_t                   online;        /* 0: it is never asked */
     ngx_http_registry_health_conf_t  health;    /* "health_check" */
+
+    ngx_flag_t                   prefetched;    /* "prefetch", also "off" */
+    ngx_array_t                 *platforms;     /* of registry_platform_t;
+                                                   NULL: all */
+    ngx_http_registry_prefetch_t  *prefetch;    /* NULL: there is none */
 
     ngx_http_registry_zone_t    *zone;
     ngx_http_registry_counters_t  *counters;

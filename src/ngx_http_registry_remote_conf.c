@@ -45,6 +45,7 @@ ngx_http_registry_remote_unset(ngx_http_registry_remote_t *remote)
     remote->library = NGX_CONF_UNSET;
     remote->proxied = NGX_CONF_UNSET;
     remote->health.enabled = NGX_CONF_UNSET;
+    remote->prefetched = NGX_CONF_UNSET;
 
     client->allow_private = NGX_CONF_UNSET;
     client->connect_timeout = NGX_CONF_UNSET_MSEC;
@@ -165,6 +166,14 @@ ngx_http_registry_remote_merge(ngx_http_registry_remote_t *remote,
         remote->health = prev->health;
         remote->health.inherited = 1;
     }
+
+    /* nobody's credentials are used for what he did not ask for himself */
+
+    if (remote->prefetched == NGX_CONF_UNSET) {
+        remote->prefetched = (prev->prefetched == 1
+                              && remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE);
+        remote->platforms = prev->platforms;
+    }
 }
 
 
@@ -208,6 +217,23 @@ ngx_http_registry_remote_complete(ngx_conf_t *cf,
                       "together in registry_remote \"%V\" in %s:%ui",
                       &remote->name, remote->file, remote->line);
         return NGX_ERROR;
+    }
+
+    if (remote->prefetched) {
+
+        if (remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"prefetch\" cannot go with \"auth client\", "
+                          "since it has no credentials of its own, in "
+                          "registry_remote \"%V\" in %s:%ui",
+                          &remote->name, remote->file, remote->line);
+            return NGX_ERROR;
+        }
+
+        remote->prefetch = ngx_http_registry_prefetch_create(cf->pool);
+        if (remote->prefetch == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     return ngx_http_registry_remote_login(cf, remote);

@@ -21,6 +21,8 @@ static char *ngx_http_registry_remote_proxy(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_registry_remote_no_proxy(ngx_conf_t *cf,
     ngx_http_registry_remote_t *remote, ngx_str_t *list);
+static char *ngx_http_registry_remote_prefetch(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_http_registry_remote_threads(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_registry_remote_name(ngx_conf_t *cf,
@@ -86,6 +88,9 @@ static ngx_command_t  ngx_http_registry_remote_params[] = {
       |NGX_CONF_TAKE4|NGX_CONF_TAKE5,
       ngx_http_registry_health_slot,
       0, offsetof(ngx_http_registry_remote_t, health), NULL },
+
+    { ngx_string("prefetch"), NGX_CONF_1MORE,
+      ngx_http_registry_remote_prefetch, 0, 0, NULL },
 
     { ngx_string("threads"), NGX_CONF_TAKE1,
       ngx_http_registry_remote_threads, 0, 0, NULL },
@@ -515,6 +520,59 @@ ngx_http_registry_remote_no_proxy(ngx_conf_t *cf,
 
         host->data = p;
         host->len = end - p;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* "linux/amd64 linux/arm64/v8", or "all", or "off" */
+
+static char *
+ngx_http_registry_remote_prefetch(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_registry_remote_t *remote = conf;
+
+    ngx_str_t            *value;
+    ngx_uint_t            i, all;
+    registry_str_t        text;
+    registry_platform_t  *platform;
+
+    if (remote->prefetched != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    all = (ngx_strcmp(value[1].data, "all") == 0);
+
+    if (all || ngx_strcmp(value[1].data, "off") == 0) {
+        remote->prefetched = all;
+        return (cf->args->nelts == 2) ? NGX_CONF_OK
+                                      : "\"all\" and \"off\" stand alone";
+    }
+
+    remote->prefetched = 1;
+    remote->platforms = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                         sizeof(registry_platform_t));
+    if (remote->platforms == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        text.data = (char *) value[i].data;
+        text.len = value[i].len;
+
+        platform = ngx_array_push(remote->platforms);
+
+        if (registry_platform_parse(text, platform) != REGISTRY_OK) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid platform \"%V\" in \"prefetch\", it "
+                               "is as \"linux/amd64\" or \"linux/arm64/v8\"",
+                               &value[i]);
+            return NGX_CONF_ERROR;
+        }
     }
 
     return NGX_CONF_OK;

@@ -111,6 +111,10 @@ static const char *const  ngx_http_registry_tokens[] = {
     "got", "failed", NULL
 };
 
+static const char *const  ngx_http_registry_prefetches[] = {
+    "fetched", "failed", "dropped", NULL
+};
+
 
 static const registry_metric_t  ngx_http_registry_namespace_metrics[] = {
 
@@ -145,6 +149,11 @@ static const registry_metric_t  ngx_http_registry_namespace_metrics[] = {
 
     ngx_http_registry_counter("flights", "flights_total",
                               "Blobs that were begun to be fetched."),
+
+    { "prefetches", "nginx_registry_prefetches_total",
+      "Blobs and manifests to be fetched ahead by how that ended.",
+      REGISTRY_METRIC_COUNTER, "result", ngx_http_registry_prefetches },
+
     ngx_http_registry_gauge("rate_limit", "rate_limit_requests",
                             "Requests that the remote permits in a window."),
     ngx_http_registry_gauge("rate_remaining", "rate_limit_remaining_requests",
@@ -673,7 +682,7 @@ static ngx_int_t
 ngx_http_registry_status_flights(ngx_http_registry_status_t *status)
 {
     int64_t     *value;
-    ngx_uint_t   running, limit;
+    ngx_uint_t   running, room, limit;
 
     value = ngx_http_registry_status_row(status,
                                          NGX_HTTP_REGISTRY_STATUS_FLIGHTS,
@@ -682,7 +691,8 @@ ngx_http_registry_status_flights(ngx_http_registry_status_t *status)
         return NGX_ERROR;
     }
 
-    ngx_http_registry_flight_status(&status->mcf->zone, &running, &limit);
+    ngx_http_registry_flight_status(&status->mcf->zone, &running, &room,
+                                    &limit);
 
     *value++ = running;
     *value++ = limit;

@@ -190,6 +190,7 @@ ngx_http_registry_zone_put(ngx_http_registry_zone_t *zone, ngx_str_t *key,
     entry->used = ngx_current_msec;
     entry->key_len = (u_short) key->len;
     entry->value_len = (u_short) value->len;
+    entry->fresh = 0;
 
     ngx_memcpy(ngx_cpymem(entry->data, key->data, key->len), value->data,
                value->len);

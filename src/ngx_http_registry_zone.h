@@ -16,7 +16,7 @@
 
 /* the layout of what is shared; a change wants a new version */
 
-#define NGX_HTTP_REGISTRY_ZONE_VERSION  3
+#define NGX_HTTP_REGISTRY_ZONE_VERSION  4
 #define NGX_HTTP_REGISTRY_ZONE_STRIPES  256
 #define NGX_HTTP_REGISTRY_ZONE_MIN      (48 * ngx_pagesize)
 
@@ -38,6 +38,7 @@ typedef struct {
     ngx_http_registry_chunk_t   *body;
     u_short                      key_len;
     u_short                      value_len;
+    u_char                       fresh;     /* the owner's, 0 at first */
     u_char                       data[1];   /* key, then value */
 } ngx_http_registry_entry_t;
 

@@ -544,6 +544,7 @@ sub agree {
 		answers => [ 'remote_answers_total', 'result' ],
 		tokens => [ 'tokens_total', 'result' ],
 		flights => [ 'flights_total' ],
+		prefetches => [ 'prefetches_total', 'result' ],
 		rate_limit => [ 'rate_limit_requests' ],
 		rate_remaining => [ 'rate_limit_remaining_requests' ],
 		rate_window => [ 'rate_limit_window_seconds' ],

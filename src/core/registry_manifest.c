@@ -51,6 +51,24 @@ static const registry_manifest_member_t  registry_manifest_lists[] = {
     (sizeof(registry_manifest_lists) / sizeof(registry_manifest_lists[0]))
 
 
+/* what no variant means, as clients take it */
+
+typedef struct {
+    registry_str_t          architecture;
+    registry_str_t          variant;
+} registry_variant_t;
+
+
+static const registry_variant_t  registry_variants[] = {
+    { registry_str("amd64"), registry_str("v1") },
+    { registry_str("arm"), registry_str("v7") },
+    { registry_str("arm64"), registry_str("v8") }
+};
+
+
+static const registry_str_t  registry_unknown = registry_str("unknown");
+
+
 static const char  registry_manifest_schema1[] =
     "manifests of schema 1 are not supported";
 
@@ -69,6 +87,13 @@ static const char *registry_manifest_count(const json_t *root, size_t *n);
 static const char *registry_descriptor_read(const json_t *json,
     registry_digest_t *digest, uint64_t *size);
 static int registry_descriptor_is_foreign(const json_t *json);
+static int registry_descriptor_is_image(const json_t *json);
+static int registry_platform_word(registry_str_t *text, int dots,
+    registry_str_t *word);
+static void registry_platform_read(const json_t *json,
+    registry_platform_t *platform);
+static registry_str_t registry_platform_variant(
+    const registry_platform_t *platform);
 static json_t *registry_manifest_annotations(json_t *all);
 static int registry_media_type_valid(registry_str_t type);
 static registry_str_t registry_media_type_bare(registry_str_t content_type);
@@ -150,6 +175,64 @@ registry_manifest_descriptors(const registry_manifest_t *manifest, size_t *n)
     *n = manifest->n;
 
     return manifest->descriptors;
+}
+
+
+registry_status_e
+registry_platform_parse(registry_str_t text, registry_platform_t *platform)
+{
+    memset(platform, 0, sizeof(registry_platform_t));
+
+    if (!registry_platform_word(&text, 0, &platform->os)
+        || !registry_platform_word(&text, 0, &platform->architecture)
+        || (text.data != NULL
+            && (!registry_platform_word(&text, 1, &platform->variant)
+                || text.data != NULL))
+        || registry_str_same(platform->os, registry_unknown)
+        || registry_str_same(platform->architecture, registry_unknown))
+    {
+        return REGISTRY_INVALID;
+    }
+
+    return REGISTRY_OK;
+}
+
+
+int
+registry_manifest_is_for(const registry_manifest_t *manifest,
+    size_t descriptor, const registry_platform_t *platforms, size_t n)
+{
+    size_t                i;
+    json_t               *json;
+    registry_str_t        variant;
+    registry_platform_t   own;
+
+    json = json_array_get(json_object_get(manifest->root, "manifests"),
+                          descriptor);
+
+    if (!registry_descriptor_is_image(json)) {
+        return 0;
+    }
+
+    registry_platform_read(json_object_get(json, "platform"), &own);
+    variant = registry_platform_variant(&own);
+
+    if (n == 0) {
+        return !registry_str_same(own.os, registry_unknown)
+               || !registry_str_same(own.architecture, registry_unknown);
+    }
+
+    for (i = 0; i < n; i++) {
+        if (registry_str_same(platforms[i].os, own.os)
+            && registry_str_same(platforms[i].architecture, own.architecture)
+            && (platforms[i].variant.len == 0
+                || registry_str_same(platforms[i].variant, variant)))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -560,6 +643,86 @@ registry_descriptor_is_foreign(const json_t *json)
 
     return registry_str_starts(type, REGISTRY_TYPE_NONDISTRIBUTABLE)
            || registry_str_same(type, foreign);
+}
+
+
+/* nothing else that an index may list has a manifest's bytes */
+
+static int
+registry_descriptor_is_image(const json_t *json)
+{
+    registry_str_t               type;
+    static const registry_str_t  oci = registry_str(REGISTRY_TYPE_OCI_MANIFEST);
+    static const registry_str_t  docker =
+                                  registry_str(REGISTRY_TYPE_DOCKER_MANIFEST);
+
+    type = registry_json_text(json_object_get(json, "mediaType"));
+
+    return registry_str_same(type, oci) || registry_str_same(type, docker);
+}
+
+
+/* what is left of the text is what follows the slash; NULL: there was none */
+
+static int
+registry_platform_word(registry_str_t *text, int dots, registry_str_t *word)
+{
+    char    ch;
+    size_t  n;
+
+    for (n = 0; n < text->len && text->data[n] != '/'; n++) {
+        ch = text->data[n];
+
+        if (!((ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9')
+              || (dots && ch == '.')))
+        {
+            return 0;
+        }
+    }
+
+    word->data = text->data;
+    word->len = n;
+
+    if (n == text->len) {
+        text->data = NULL;
+        text->len = 0;
+
+    } else {
+        text->data += n + 1;
+        text->len -= n + 1;
+    }
+
+    return word->len != 0;
+}
+
+
+static void
+registry_platform_read(const json_t *json, registry_platform_t *platform)
+{
+    platform->os = registry_json_text(json_object_get(json, "os"));
+    platform->architecture =
+                   registry_json_text(json_object_get(json, "architecture"));
+    platform->variant = registry_json_text(json_object_get(json, "variant"));
+}
+
+
+static registry_str_t
+registry_platform_variant(const registry_platform_t *platform)
+{
+    size_t  i;
+
+    for (i = 0; i < sizeof(registry_variants) / sizeof(registry_variant_t);
+         i++)
+    {
+        if (platform->variant.len == 0
+            && registry_str_same(platform->architecture,
+                                 registry_variants[i].architecture))
+        {
+            return registry_variants[i].variant;
+        }
+    }
+
+    return platform->variant;
 }
 
 

@@ -42,6 +42,15 @@ typedef struct {
 } registry_descriptor_t;
 
 
+/* in the words of GOOS and GOARCH (OCI image-index.md, "platform") */
+
+typedef struct {
+    registry_str_t          os;
+    registry_str_t          architecture;
+    registry_str_t          variant;    /* empty: whichever */
+} registry_platform_t;
+
+
 typedef struct registry_manifest_s  registry_manifest_t;
 
 
@@ -94,6 +103,26 @@ int registry_manifest_is_index(const registry_manifest_t *manifest);
 
 const registry_descriptor_t *registry_manifest_descriptors(
     const registry_manifest_t *manifest, size_t *n);
+
+/*
+ * "os/architecture" or "os/architecture/variant": lower case letters and
+ * digits, in a variant dots too.  REGISTRY_INVALID if it is nothing of the
+ * kind, or is what stands for no platform, "unknown".  What is set are parts
+ * of the text.
+ */
+
+registry_status_e registry_platform_parse(registry_str_t text,
+    registry_platform_t *platform);
+
+/*
+ * 1 if that descriptor of an index is an image for one of these n platforms,
+ * else 0.  With n = 0 it may be for any, or not say so, but is no attestation,
+ * whose platform is "unknown/unknown".  An entry without a variant has the one
+ * that its architecture implies.
+ */
+
+int registry_manifest_is_for(const registry_manifest_t *manifest,
+    size_t descriptor, const registry_platform_t *platforms, size_t n);
 
 /* NULL if there is no subject */
 

@@ -1,7 +1,7 @@
 
 /*
  * Manifests and descriptors.  The first line of the input is a Content-Type,
- * the rest a manifest.
+ * which is tried as a platform too, the rest a manifest.
  */
 
 
@@ -79,6 +79,50 @@ check_descriptors(const registry_manifest_t *manifest)
                       fuzz_text(registry_manifest_subject(manifest)->text),
                       &digest)
                    == REGISTRY_OK);
+    }
+}
+
+
+/*
+ * Which entries are for a platform: the Content-Type is its text, too, so
+ * that any can come.
+ */
+
+static void
+check_platforms(const registry_manifest_t *manifest, registry_str_t text)
+{
+    int                           any;
+    size_t                        i, n;
+    registry_platform_t           platform[2];
+    const registry_descriptor_t  *d;
+    static const registry_str_t   arm64 = registry_str("linux/arm64/v8");
+
+    fuzz_check(registry_platform_parse(arm64, &platform[0]) == REGISTRY_OK);
+    any = registry_platform_parse(text, &platform[1]) == REGISTRY_OK;
+
+    if (any) {
+        fuzz_check(fuzz_inside(platform[1].os, text));
+        fuzz_check(fuzz_inside(platform[1].architecture, text));
+        fuzz_check(platform[1].os.len + platform[1].architecture.len
+                   + platform[1].variant.len < text.len);
+    }
+
+    d = registry_manifest_descriptors(manifest, &n);
+
+    for (i = 0; i <= n; i++) {
+
+        /* what is for one is for two, and for all */
+
+        if (registry_manifest_is_for(manifest, i, platform, 1)) {
+            fuzz_check(i < n && d[i].type == REGISTRY_DESCRIPTOR_MANIFEST);
+            fuzz_check(registry_manifest_is_for(manifest, i, platform,
+                                                1 + any));
+            fuzz_check(registry_manifest_is_for(manifest, i, NULL, 0));
+        }
+
+        if (registry_manifest_is_for(manifest, i, NULL, 0)) {
+            fuzz_check(i < n && registry_manifest_is_index(manifest));
+        }
     }
 }
 
@@ -200,6 +244,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_check(!too_deep(in));
     check_type(registry_manifest_type(manifest));
     check_descriptors(manifest);
+    check_platforms(manifest, type);
     check_referrer(manifest, in);
     check_own(manifest, in);
 

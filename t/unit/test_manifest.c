@@ -498,6 +498,167 @@ check_foreign(void)
 }
 
 
+#define ENTRY(type, platform)                                                 \
+    "{" TYPE(type) ",\"digest\":\"" D1 "\",\"size\":1" platform "}"
+
+#define PLATFORM(os, architecture, rest)                                      \
+    ENTRY(REGISTRY_TYPE_OCI_MANIFEST, ",\"platform\":{\"os\":\"" os "\","      \
+          "\"architecture\":\"" architecture "\"" rest "}")
+
+#define VARIANT(os, architecture, variant)                                    \
+    PLATFORM(os, architecture, ",\"variant\":\"" variant "\"")
+
+
+/* NULL: it is none */
+
+static void
+check_platform(const char *text, const char *expected)
+{
+    char                 got[128];
+    registry_str_t       in;
+    registry_status_e    status;
+    registry_platform_t  platform;
+
+    in = unit_text(text);
+    status = registry_platform_parse(in, &platform);
+
+    if (expected == NULL) {
+        unit_ok(status == REGISTRY_INVALID, "\"%s\" is no platform", text);
+
+    } else if (unit_ok(status == REGISTRY_OK, "platform %s", text)) {
+        sprintf(got, "%.*s %.*s %.*s", (int) platform.os.len,
+                platform.os.data, (int) platform.architecture.len,
+                platform.architecture.data, (int) platform.variant.len,
+                platform.variant.len ? platform.variant.data : "");
+        unit_is(got, expected, "its parts");
+    }
+
+    unit_free(in);
+}
+
+
+static void
+check_platforms(void)
+{
+    size_t                    i;
+    static const char *const  bad[] = {
+        "", "/", "//", "linux", "linux/", "/amd64", "linux//v8", "all",
+        "linux/arm64/", "linux/arm64/v8/", "linux/arm64/v8/x", "Linux/amd64",
+        "linux/AMD64", "linux/x86_64", "linux/amd64 ", " linux/amd64",
+        "linux/*", "linux.1/amd64", "linux/a.b", "linux/arm64/V8",
+        "unknown/unknown", "linux/unknown", "unknown/amd64", "li\tnux/amd64"
+    };
+
+    check_platform("linux/amd64", "linux amd64 ");
+    check_platform("linux/arm64/v8", "linux arm64 v8");
+    check_platform("linux/arm64/v9.5", "linux arm64 v9.5");
+    check_platform("linux/386", "linux 386 ");
+    check_platform("a/b/c", "a b c");
+
+    for (i = 0; i < unit_count(bad); i++) {
+        check_platform(bad[i], NULL);
+    }
+}
+
+
+/* "yes" has a "1" for each entry that is for one of the platforms */
+
+static void
+check_for(const char *platforms, const char *yes)
+{
+    char                  got[32];
+    size_t                i, n;
+    registry_str_t        in[8];
+    registry_platform_t   wanted[8];
+    static const char     text[] =
+        "{\"manifests\":["
+        PLATFORM("linux", "amd64", "") ","
+        PLATFORM("linux", "arm64", "") ","
+        VARIANT("linux", "arm64", "v8") ","
+        VARIANT("linux", "arm64", "v9") ","
+        VARIANT("linux", "arm", "v6") ","
+        PLATFORM("linux", "arm", "") ","
+        PLATFORM("windows", "amd64", ",\"os.version\":\"10\"") ","
+        VARIANT("Linux", "AMD64", "") ","
+        VARIANT("linux", "amd64", "v3") ","
+        PLATFORM("unknown", "unknown", "") ","
+        ENTRY(REGISTRY_TYPE_DOCKER_MANIFEST, ",\"platform\":{}") ","
+        ENTRY(REGISTRY_TYPE_DOCKER_MANIFEST, ",\"platform\":7") ","
+        ENTRY(REGISTRY_TYPE_OCI_MANIFEST, "") ","
+        ENTRY(REGISTRY_TYPE_OCI_INDEX, ",\"platform\":"
+              "{\"os\":\"linux\",\"architecture\":\"amd64\"}") ","
+        ENTRY("application/vnd.oci.image.layer.v1.tar+gzip", "") ","
+        PLATFORM("linux", "amd64", ",\"variant\":7") ","
+        "{\"digest\":\"" D1 "\",\"size\":1}"
+        "]}";
+
+    n = 0;
+
+    while (*platforms != '\0') {
+        i = strcspn(platforms, " ");
+        sprintf(got, "%.*s", (int) i, platforms);
+        platforms += i + (platforms[i] == ' ');
+
+        in[n] = unit_text(got);
+        unit_ok(registry_platform_parse(in[n], &wanted[n]) == REGISTRY_OK,
+                "%s", got);
+        n++;
+    }
+
+    if (!parse_ok(text, "", "an index of many platforms")) {
+        return;
+    }
+
+    (void) registry_manifest_descriptors(manifest, &i);
+    got[i] = '\0';
+
+    while (i) {
+        i--;
+        got[i] = registry_manifest_is_for(manifest, i, wanted, n) ? '1' : '0';
+    }
+
+    unit_is(got, yes, "what is for which platform");
+
+    registry_manifest_free(manifest);
+
+    while (n) {
+        unit_free(in[--n]);
+    }
+}
+
+
+static void
+check_platforms_of(void)
+{
+    check_for("linux/amd64", "10000001100000010");
+    check_for("linux/arm64", "01110000000000000");
+    check_for("linux/arm64/v8", "01100000000000000");
+    check_for("linux/arm64/v9", "00010000000000000");
+    check_for("linux/arm", "00001100000000000");
+    check_for("linux/arm/v7", "00000100000000000");
+    check_for("linux/arm/v6", "00001000000000000");
+    check_for("linux/amd64/v1", "10000001000000010");
+    check_for("windows/amd64", "00000010000000000");
+    check_for("windows/amd64 linux/arm/v6 linux/s390x", "00001010000000000");
+    check_for("linux/s390x", "00000000000000000");
+    check_for("", "11111111101110010");
+
+    /* an image has no such entries, nor is there one beyond the last */
+
+    if (parse_ok(IMAGE, "", "an image")) {
+        unit_is_number(registry_manifest_is_for(manifest, 0, NULL, 0), 0,
+                       "of an image");
+        registry_manifest_free(manifest);
+    }
+
+    if (parse_ok("{\"manifests\":[]}", "", "an empty index")) {
+        unit_is_number(registry_manifest_is_for(manifest, 0, NULL, 0), 0,
+                       "beyond the end");
+        registry_manifest_free(manifest);
+    }
+}
+
+
 static void
 check_bad_descriptors(void)
 {
@@ -868,6 +1029,8 @@ main(void)
     check_size();
     check_descriptors();
     check_foreign();
+    check_platforms();
+    check_platforms_of();
     check_bad_descriptors();
     check_referrers();
     check_has_types();
