@@ -138,7 +138,9 @@ ngx_http_registry_ask_send(ngx_http_registry_ask_t *ask, u_char *data,
 void
 ngx_http_registry_ask_resume(ngx_http_registry_ask_t *ask)
 {
-    ngx_http_registry_call_resume(ask->call);
+    if (ask->call) {
+        ngx_http_registry_call_resume(ask->call);
+    }
 }
 
 
