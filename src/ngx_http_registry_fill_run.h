@@ -45,6 +45,7 @@ typedef struct {
     unsigned                        typed:1;    /* the type is not in it */
     unsigned                        shared:1;   /* memcached had it */
     unsigned                        moved:1;    /* the tag, to run->digest */
+    unsigned                        again:1;    /* an answer broke off */
 } ngx_http_registry_run_t;
 
 
