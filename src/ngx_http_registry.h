@@ -242,6 +242,9 @@ struct ngx_http_registry_ctx_s {
     ngx_chain_t                       *free;      /* what is passed on */
     ngx_chain_t                       *busy;
     ngx_http_registry_step_pt          check;     /* of what is passed on */
+    off_t                              part;      /* of a blob, from here */
+    off_t                              part_end;  /* to here; 0: it is none */
+    ngx_uint_t                         part_tries;
     ngx_http_registry_step_pt          permitted; /* the step after that */
     ngx_uint_t                         verdict;   /* a status; 0: none came */
     ngx_http_registry_call_error_e     verdict_error;

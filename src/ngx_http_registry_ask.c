@@ -138,7 +138,9 @@ ngx_http_registry_ask_send(ngx_http_registry_ask_t *ask, u_char *data,
 void
 ngx_http_registry_ask_resume(ngx_http_registry_ask_t *ask)
 {
-    ngx_http_registry_call_resume(ask->call);
+    if (ask->call) {
+        ngx_http_registry_call_resume(ask->call);
+    }
 }
 
 
@@ -368,6 +370,8 @@ ngx_http_registry_ask_grant(ngx_http_registry_ask_t *ask,
     grant->remote = ask->remote->id;
     grant->counters = ask->remote->counters;
 
+    ask->shown = grant->login->hash;
+
     if (ask->name.len) {
         p = ngx_snprintf(buf, NGX_HTTP_REGISTRY_SCOPE, "repository:%V:%s",
                          &ask->name, ask->push ? "pull,push" : "pull");
@@ -575,18 +579,22 @@ ngx_http_registry_ask_challenged(ngx_http_registry_ask_t *ask)
     registry_challenge_t       challenge;
     ngx_http_registry_grant_t  grant;
 
-    if (ask->challenged || ask->foreign || ask->content_length
+    if (ask->foreign || ask->content_length
         || ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT)
     {
         return NGX_DECLINED;
     }
 
-    ask->challenged = 1;
-
     /* what was shown may be old: the file, or the token */
 
     ask->remote->login.looked = 0;
     ngx_http_registry_login_refresh(&ask->remote->login, ngx_cycle->log);
+
+    if (ask->challenged && ask->shown == ask->remote->login.hash) {
+        return NGX_DECLINED;
+    }
+
+    ask->challenged = 1;
 
     ngx_http_registry_ask_grant(ask, &grant, buf);
     ngx_http_registry_token_drop(&grant);

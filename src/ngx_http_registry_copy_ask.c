@@ -115,6 +115,13 @@ ngx_http_registry_blob_answer(registry_http_response_t *response, off_t first,
 
         break;
 
+    case NGX_HTTP_RANGE_NOT_SATISFIABLE:
+
+        /* it is not the client who has asked for more than there is */
+
+        failure->error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
+        return NGX_DECLINED;
+
     default:
         ngx_http_registry_blob_refused(response, failure);
         return NGX_DECLINED;

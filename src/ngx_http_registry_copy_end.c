@@ -29,14 +29,10 @@ void
 ngx_http_registry_copy_complete(ngx_http_registry_copy_t *copy,
     ngx_str_t *peer)
 {
-    registry_hash_t              hash;
     registry_digest_t            digest;
     ngx_http_registry_failure_t  failure;
 
-    hash = copy->hash;
-    registry_hash_final(&hash, &digest);
-
-    if (!registry_digest_equal(&digest, &copy->blob.digest)) {
+    if (!registry_hash_is(&copy->hash, &copy->blob.digest, &digest)) {
 
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "registry_remote \"%V\" sent something else than blob "

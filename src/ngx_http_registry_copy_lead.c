@@ -518,6 +518,7 @@ ngx_http_registry_copy_on_done(ngx_http_registry_ask_t *ask)
     ngx_http_registry_copy_t *copy = ask->data;
 
     const char                   *reason;
+    registry_digest_t             digest;
     ngx_http_registry_failure_t   failure;
 
     copy->busy++;
@@ -525,6 +526,14 @@ ngx_http_registry_copy_on_done(ngx_http_registry_ask_t *ask)
     ngx_memzero(&failure, sizeof(ngx_http_registry_failure_t));
     failure.error = ask->error;
     reason = ask->reason;
+
+    /* where a size that is not told ends, the digest knows as well */
+
+    if (copy->answered && copy->size == -1
+        && registry_hash_is(&copy->hash, &copy->blob.digest, &digest))
+    {
+        failure.error = NGX_HTTP_REGISTRY_CALL_OK;
+    }
 
     if (failure.error == NGX_HTTP_REGISTRY_CALL_OK
         && copy->size != -1 && copy->size != (off_t) copy->hash.length)

@@ -366,7 +366,15 @@ ngx_http_registry_run_done(ngx_http_registry_ask_t *ask)
 {
     ngx_http_registry_run_t *run = ask->data;
 
-    if (ask->error != NGX_HTTP_REGISTRY_CALL_OK) {
+    if (ask->error != NGX_HTTP_REGISTRY_CALL_OK
+        && ask->response && !run->again)
+    {
+        /* it broke off; the next server may have all of it */
+
+        run->again = 1;
+        ngx_http_registry_run_get(run);
+
+    } else if (ask->error != NGX_HTTP_REGISTRY_CALL_OK) {
         ngx_http_registry_run_failed(run, 0, ask->error, NULL);
 
     } else {

@@ -54,6 +54,7 @@ struct ngx_http_registry_run_s {
     unsigned                        told:1;     /* or where the tag points */
     unsigned                        moved:1;    /* the tag, to run->digest */
     unsigned                        boarded:1;
+    unsigned                        again:1;    /* an answer broke off */
 };
 
 

@@ -248,6 +248,7 @@ ngx_http_registry_rest_on_done(ngx_http_registry_ask_t *ask)
 
     ngx_int_t                     rc;
     const char                   *reason;
+    registry_digest_t             digest;
     ngx_http_registry_follow_t   *f;
     ngx_http_registry_failure_t   failure;
 
@@ -258,6 +259,14 @@ ngx_http_registry_rest_on_done(ngx_http_registry_ask_t *ask)
     ngx_memzero(&failure, sizeof(ngx_http_registry_failure_t));
     failure.error = ask->error;
     reason = ask->reason;
+
+    /* where a size that is not told ends, the digest knows as well */
+
+    if (f->fetch.known && f->end == -1
+        && registry_hash_is(&f->hash, &ctx->digest, &digest))
+    {
+        failure.error = NGX_HTTP_REGISTRY_CALL_OK;
+    }
 
     if (failure.error == NGX_HTTP_REGISTRY_CALL_OK
         && f->end != -1 && f->seen != f->end)
@@ -293,25 +302,21 @@ ngx_http_registry_rest_complete(ngx_http_registry_ctx_t *ctx)
 
     f = ctx->follow;
 
-    if (!f->ranged) {
-        registry_hash_final(&f->hash, &digest);
+    if (!f->ranged && !registry_hash_is(&f->hash, &ctx->digest, &digest)) {
+        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                      "registry_remote \"%V\" sent something else than "
+                      "blob %s of repository \"%V\": %O bytes are %s",
+                      &ctx->remote->name, ctx->digest.text, &ctx->name,
+                      f->seen, digest.text);
 
-        if (!registry_digest_equal(&digest, &ctx->digest)) {
-            ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                          "registry_remote \"%V\" sent something else than "
-                          "blob %s of repository \"%V\": %O bytes are %s",
-                          &ctx->remote->name, ctx->digest.text, &ctx->name,
-                          f->seen, digest.text);
-
-            if (ctx->request->header_sent) {
-                return NGX_ERROR;
-            }
-
-            ngx_memzero(&failure, sizeof(ngx_http_registry_failure_t));
-            failure.error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
-
-            return ngx_http_registry_follow_failed(ctx, &failure);
+        if (ctx->request->header_sent) {
+            return NGX_ERROR;
         }
+
+        ngx_memzero(&failure, sizeof(ngx_http_registry_failure_t));
+        failure.error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
+
+        return ngx_http_registry_follow_failed(ctx, &failure);
     }
 
     rc = ngx_http_registry_rest_send(ctx, NULL, 0, f->seen);

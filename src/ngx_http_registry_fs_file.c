@@ -33,6 +33,8 @@ static void ngx_http_registry_fs_copy_dir(ngx_http_registry_op_t *op,
     const char *to, ngx_http_registry_path_t *dir);
 static ngx_int_t ngx_http_registry_fs_copy_bytes(ngx_http_registry_op_t *op,
     ngx_fd_t in, const char *from, ngx_fd_t out, const char *to);
+static ngx_int_t ngx_http_registry_fs_mkdirs_once(
+    ngx_http_registry_op_t *op, const char *path);
 static int ngx_http_registry_fs_remove(const char *path,
     const struct stat *sb, int type, struct FTW *ftw);
 
@@ -201,10 +203,32 @@ ngx_http_registry_fs_write(ngx_http_registry_op_t *op, ngx_fd_t fd,
 }
 
 
-/* from below, since most often no more than the last ones are missing */
+/*
+ * Directories are made when they are found missing, and more than once if
+ * need be: where blobs are evicted, empty directories are taken away.
+ */
 
 ngx_int_t
 ngx_http_registry_fs_mkdirs(ngx_http_registry_op_t *op, const char *path)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  tries;
+
+    tries = NGX_HTTP_REGISTRY_FS_TRIES;
+
+    do {
+        rc = ngx_http_registry_fs_mkdirs_once(op, path);
+    } while (rc == NGX_ERROR && op->err == NGX_ENOENT && tries--);
+
+    return rc;
+}
+
+
+/* from below, since most often no more than the last ones are missing */
+
+static ngx_int_t
+ngx_http_registry_fs_mkdirs_once(ngx_http_registry_op_t *op,
+    const char *path)
 {
     char                      *p, *last;
     size_t                     len;
@@ -315,11 +339,6 @@ ngx_http_registry_fs_sync_parent(ngx_http_registry_op_t *op,
 }
 
 
-/*
- * Directories are made when they are found missing, and more than once if
- * need be: where blobs are evicted, empty directories are taken away.
- */
-
 ngx_int_t
 ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
     const char *to)
@@ -344,9 +363,7 @@ ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
             return rc;
         }
 
-        if (ngx_http_registry_fs_mkdirs(op, to) != NGX_OK
-            && (op->err != NGX_ENOENT || tries == 1))
-        {
+        if (ngx_http_registry_fs_mkdirs(op, to) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -408,13 +425,18 @@ ngx_int_t
 ngx_http_registry_fs_lock_manifests(ngx_http_registry_op_t *op, int how,
     ngx_fd_t *fd)
 {
+    ngx_uint_t                tries;
     ngx_http_registry_path_t  path;
 
     ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_LOCK, op->name);
 
-    *fd = open(path.data, O_RDWR|O_CREAT|O_CLOEXEC, 0644);
+    for (tries = NGX_HTTP_REGISTRY_FS_TRIES; /* void */ ; tries--) {
 
-    if (*fd == NGX_INVALID_FILE && ngx_errno == NGX_ENOENT) {
+        *fd = open(path.data, O_RDWR|O_CREAT|O_CLOEXEC, 0644);
+
+        if (*fd != NGX_INVALID_FILE || ngx_errno != NGX_ENOENT || tries == 0) {
+            break;
+        }
 
         if (how == LOCK_EX) {
             return NGX_DECLINED;
@@ -423,8 +445,6 @@ ngx_http_registry_fs_lock_manifests(ngx_http_registry_op_t *op, int how,
         if (ngx_http_registry_fs_mkdirs(op, path.data) != NGX_OK) {
             return NGX_ERROR;
         }
-
-        *fd = open(path.data, O_RDWR|O_CREAT|O_CLOEXEC, 0644);
     }
 
     if (*fd == NGX_INVALID_FILE) {

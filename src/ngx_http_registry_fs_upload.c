@@ -339,11 +339,8 @@ ngx_http_registry_fs_upload_verify(ngx_http_registry_op_t *op,
     registry_digest_t  digest;
 
     if (op->hash.algorithm == op->digest.algorithm) {
-        hash = op->hash;
-        registry_hash_final(&hash, &digest);
-
-        return registry_digest_equal(&digest, &op->digest) ? NGX_OK
-                                                           : NGX_ABORT;
+        return registry_hash_is(&op->hash, &op->digest, &digest) ? NGX_OK
+                                                                 : NGX_ABORT;
     }
 
     /* the digest came with the last request, in another algorithm */
@@ -384,9 +381,7 @@ ngx_http_registry_fs_upload_verify(ngx_http_registry_op_t *op,
         return rc;
     }
 
-    registry_hash_final(&hash, &digest);
-
-    return registry_digest_equal(&digest, &op->digest) ? NGX_OK : NGX_ABORT;
+    return registry_hash_is(&hash, &op->digest, &digest) ? NGX_OK : NGX_ABORT;
 }
 
 

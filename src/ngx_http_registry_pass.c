@@ -6,7 +6,11 @@
  */
 
 
-#include "ngx_http_registry.h"
+#include "ngx_http_registry_follow.h"
+
+
+/* a part that breaks off is gone on with so often */
+#define NGX_HTTP_REGISTRY_PASS_TRIES  5
 
 
 static ngx_int_t ngx_http_registry_pass_request(ngx_http_registry_ctx_t *ctx,
@@ -14,6 +18,10 @@ static ngx_int_t ngx_http_registry_pass_request(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t ngx_http_registry_pass_header(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx);
+static ngx_uint_t ngx_http_registry_pass_html(ngx_http_registry_ctx_t *ctx);
+static void ngx_http_registry_pass_part(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_pass_part_header(
+    ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_pass_headers(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_pass_link(ngx_http_registry_ctx_t *ctx,
     const registry_str_t *value);
@@ -25,6 +33,8 @@ static ngx_int_t ngx_http_registry_pass_output(ngx_http_registry_ctx_t *ctx,
     ngx_chain_t *out);
 static ngx_int_t ngx_http_registry_pass_more(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_pass_done(ngx_http_registry_ask_t *ask);
+static ngx_int_t ngx_http_registry_pass_again(ngx_http_registry_ctx_t *ctx,
+    const char *reason);
 static void ngx_http_registry_pass_end(ngx_http_registry_ctx_t *ctx,
     ngx_int_t rc);
 
@@ -197,9 +207,61 @@ ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx)
                                 : REGISTRY_NAME_UNKNOWN);
     }
 
+    if (ngx_http_registry_pass_html(ctx)) {
+        return ngx_http_registry_remote_error(ctx,
+                                             NGX_HTTP_REGISTRY_CALL_PROTOCOL);
+    }
+
+    ngx_http_registry_pass_part(ctx);
+
     ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_BYPASS);
 
     return NGX_OK;
+}
+
+
+/* somebody else has answered, who wants a login, say */
+
+static ngx_uint_t
+ngx_http_registry_pass_html(ngx_http_registry_ctx_t *ctx)
+{
+    const registry_str_t  *type;
+
+    type = registry_http_field(ctx->ask->response, "content-type");
+
+    if (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB || type == NULL
+        || type->len < sizeof("text/html") - 1
+        || ngx_strncasecmp((u_char *) type->data, (u_char *) "text/html",
+                           sizeof("text/html") - 1)
+           != 0)
+    {
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                  "registry_remote \"%V\" answers with HTML",
+                  &ctx->remote->name);
+    return 1;
+}
+
+
+/* of a part of a blob it is known what is missing, if it breaks off */
+
+static void
+ngx_http_registry_pass_part(ngx_http_registry_ctx_t *ctx)
+{
+    int64_t                first, last, size;
+    const registry_str_t  *field;
+
+    field = registry_http_field(ctx->ask->response, "content-range");
+
+    if (ctx->follow && field
+        && registry_content_range_answer_parse(*field, &first, &last, &size)
+           == REGISTRY_OK)
+    {
+        ctx->part = first;
+        ctx->part_end = last + 1;
+    }
 }
 
 
@@ -316,11 +378,13 @@ ngx_http_registry_pass_body(ngx_http_registry_ask_t *ask, u_char *data,
     cl = ngx_chain_get_free_buf(ctx->request->pool, &ctx->free);
 
     if (cl == NULL
+        || (ctx->part_end && (off_t) len > ctx->part_end - ctx->part)
         || ngx_http_registry_pass_copy(ctx, cl->buf, data, len) != NGX_OK)
     {
         rc = NGX_ERROR;
 
     } else {
+        ctx->part += len;
         rc = ngx_http_registry_pass_output(ctx, cl);
     }
 
@@ -405,10 +469,21 @@ ngx_http_registry_pass_done(ngx_http_registry_ask_t *ask)
 
     ngx_int_t  rc;
 
+    if (ask->error == NGX_HTTP_REGISTRY_CALL_OK && ctx->part_end
+        && ctx->part != ctx->part_end)
+    {
+        ask->error = NGX_HTTP_REGISTRY_CALL_TRUNCATED;
+        ask->reason = "it ended before its time";
+    }
+
     if (ask->error == NGX_HTTP_REGISTRY_CALL_OK) {
         rc = ngx_http_send_special(ctx->request, NGX_HTTP_LAST);
 
     } else if (ctx->request->header_sent) {
+
+        if (ngx_http_registry_pass_again(ctx, ask->reason) == NGX_AGAIN) {
+            return;
+        }
 
         /* a length or a last chunk that is missing tells the client */
 
@@ -419,6 +494,69 @@ ngx_http_registry_pass_done(ngx_http_registry_ask_t *ask)
     }
 
     ngx_http_registry_pass_end(ctx, rc);
+}
+
+
+/* NGX_AGAIN: the rest of a part is asked for, by another ask than before */
+
+static ngx_int_t
+ngx_http_registry_pass_again(ngx_http_registry_ctx_t *ctx, const char *reason)
+{
+    ngx_http_registry_ask_t  *ask;
+
+    if (ctx->part_end == 0
+        || ctx->part_tries++ == NGX_HTTP_REGISTRY_PASS_TRIES)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, ctx->request->connection->log, 0,
+                  "registry_remote \"%V\": a part of blob %s of repository "
+                  "\"%V\" broke off at byte %O: %s", &ctx->remote->name,
+                  ctx->digest.text, &ctx->name, ctx->part, reason);
+
+    ask = ngx_http_registry_blob_ask(&ctx->follow->fetch.blob, "GET",
+                                     ctx->part, ctx->part_end - 1);
+    if (ask == NULL) {
+        return NGX_ERROR;
+    }
+
+    ask->on_header = ngx_http_registry_pass_part_header;
+    ask->on_body = ngx_http_registry_pass_body;
+    ask->on_done = ngx_http_registry_pass_done;
+    ask->data = ctx;
+
+    ngx_http_registry_ask_free(ctx->ask);
+    ctx->ask = ask;
+
+    return ngx_http_registry_ask_start(ask);
+}
+
+
+static ngx_int_t
+ngx_http_registry_pass_part_header(ngx_http_registry_ask_t *ask)
+{
+    ngx_http_registry_ctx_t *ctx = ask->data;
+
+    off_t                        size, skip;
+    ngx_http_registry_failure_t  failure;
+
+    size = -1;
+
+    if (ask->response->status == NGX_HTTP_PARTIAL_CONTENT
+        && ngx_http_registry_blob_answer(ask->response, ctx->part,
+                                         ctx->part_end - 1, &size, &skip,
+                                         &failure)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_http_registry_pass_again(ctx, "it was refused") != NGX_AGAIN) {
+        ngx_http_registry_pass_end(ctx, NGX_ERROR);
+    }
+
+    return NGX_ERROR;
 }
 
 

@@ -475,6 +475,17 @@ ngx_http_registry_remote_status(ngx_http_registry_ctx_t *ctx,
                                              NGX_HTTP_REGISTRY_LOOP);
 
     default:
+
+        /* of the others there is a line already */
+
+        if (status >= NGX_HTTP_BAD_REQUEST
+            && status < NGX_HTTP_INTERNAL_SERVER_ERROR)
+        {
+            ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                          "registry_remote \"%V\" answers %ui",
+                          &ctx->remote->name, status);
+        }
+
         return ngx_http_registry_fail_status(ctx, REGISTRY_UNAVAILABLE,
                                           "the remote registry has failed",
                                           NGX_HTTP_BAD_GATEWAY);

@@ -349,13 +349,19 @@ ngx_http_registry_remote_stale(ngx_http_registry_remote_t *remote,
     } else if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
         why = NGX_HTTP_REGISTRY_STALE_5XX;
 
-    } else if (status) {
+    } else if (status == NGX_HTTP_UNAUTHORIZED
+               || status == NGX_HTTP_FORBIDDEN
+               || status == NGX_HTTP_NOT_FOUND)
+    {
         return 0;
 
     } else if (error == NGX_HTTP_REGISTRY_CALL_TIMEOUT) {
         why = NGX_HTTP_REGISTRY_STALE_TIMEOUT;
 
     } else {
+
+        /* any other status says nothing of what was asked for */
+
         why = NGX_HTTP_REGISTRY_STALE_ERROR;
     }
 

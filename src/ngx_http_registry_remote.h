@@ -148,6 +148,8 @@ struct ngx_http_registry_ask_s {
     size_t                       nkept;
     unsigned                     last:1;        /* and that is all of it */
     ngx_uint_t                   redirects;
+    uint32_t                     shown;         /* the login's hash, of what
+                                                   was shown last */
     unsigned                     challenged:1;  /* one 401 was met already */
     unsigned                     foreign:1;     /* another host's: no secrets */
 };

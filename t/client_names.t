@@ -13,10 +13,9 @@ use Test::More;
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
-use IO::Select;
-use IO::Socket::INET;
 use Test::Nginx;
 use Test::Nginx::Call;
+use Test::Nginx::DNS;
 use Test::Nginx::Registry;
 use Time::HiRes qw/ sleep time /;
 
@@ -34,8 +33,9 @@ my $dir = $t->testdir();
 
 # an address of this test's own, for the DNS server
 
-my $dns = join('.', 127, 100 + $$ % 100, int($$ / 100) % 256,
+my $address = join('.', 127, 100 + $$ % 100, int($$ / 100) % 256,
 	1 + int(rand(250)));
+my $dns = Test::Nginx::DNS->new($t, address => $address);
 
 $t->write_file_expand('nginx.conf', <<'EOF'
 %%TEST_GLOBALS%%
@@ -101,11 +101,9 @@ http {
 }
 
 EOF
-	=~ s/CALL_MODULE/call_module($t)/er =~ s/DNS/$dns/r);
+	=~ s/CALL_MODULE/call_module($t)/er =~ s/DNS/$address/r);
 
-# what is asked, and what is answered: "name address ... ttl=n"
-
-names(
+$dns->names(
 	'kept.corp 127.0.0.1 ttl=300',
 	'moves.corp 127.0.0.1 ttl=1',
 	'several.corp 127.0.0.9 127.0.0.1 127.0.0.8 ttl=300',
@@ -115,10 +113,7 @@ names(
 	'silent.corp silent',
 	'nothing.corp ttl=300',
 	'private.corp 10.0.0.1 127.0.0.1 169.254.169.254 ::1 fd00::1 ttl=300',
-);
-
-$t->run_daemon(\&dns, "$dir/names", "$dir/asked", $dns);
-$t->waitforfile("$dir/asked") or die "no DNS server\n";
+)->start();
 
 my $s = Test::Nginx::Call::Server->new($t, port => 8081, name => 'one');
 my $two = Test::Nginx::Call::Server->new($t, port => 8081, name => 'two',
@@ -130,7 +125,8 @@ my $six = Test::Nginx::Call::Server->new($t, port => 8081, name => 'six',
 
 my $nginx = $Test::Nginx::NGINX;
 
-$t->write_file('resolv.conf', "nameserver $dns\noptions timeout:5 attempts:1\n");
+$t->write_file('resolv.conf', "nameserver $address\n"
+	. "options timeout:5 attempts:1\n");
 $t->write_file('nginx', "#!/bin/sh\n"
 	. "exec unshare -m sh -c 'mount --bind $dir/resolv.conf /etc/resolv.conf"
 	. " && exec $nginx \"\$\@\"' sh \"\$\@\"\n");
@@ -180,10 +176,11 @@ is(peer('/allowed/127.0.0.1/3'), '127.0.0.1:' . port(8081), 'allowed');
 
 # who is asked for how long: as the TTL says, or half a minute
 
-is(scalar(asked('kept.corp')), 4, 'asked once by each, for both families');
+is(scalar($dns->asked('kept.corp')), 4,
+	'asked once by each, for both families');
 
 is(peer('/asks/moves.corp/3'), '127.0.0.1:' . port(8081), 'before it moves');
-names('moves.corp 127.0.0.2 ttl=1');
+$dns->names('moves.corp 127.0.0.2 ttl=1');
 sleep(2.1);
 is(peer('/asks/moves.corp/3'), '127.0.0.2:' . port(8081),
 	'a kept connection is not used for an old address');
@@ -191,10 +188,10 @@ is(peer('/asks/moves.corp/3'), '127.0.0.2:' . port(8081), 'nor then');
 
 # many at once ask once
 
-names('quiet.corp silent');
+$dns->names('quiet.corp silent');
 my @c = map { send_request(GET => '/looks/quiet.corp/3') } 1 .. 20;
 response($_) for @c;
-is(scalar(grep { /AAAA/ } asked('quiet.corp')), 1, 'many at once');
+is(scalar(grep { /AAAA/ } $dns->asked('quiet.corp')), 1, 'many at once');
 
 # by one that goes away
 
@@ -206,7 +203,7 @@ for my $how (qw/ asks looks /) {
 
 # what was not found is looked for again
 
-names('quiet.corp 127.0.0.1 ttl=300');
+$dns->names('quiet.corp 127.0.0.1 ttl=300');
 ok(wait_for(sub { call("/$_/quiet.corp/3")->status == 200 }),
 	"found, $_") for qw/ asks looks /;
 
@@ -214,7 +211,7 @@ ok(wait_for(sub { call("/$_/quiet.corp/3")->status == 200 }),
 
 # DNS that is dead does not keep nginx from starting
 
-names('kept.corp silent');
+$dns->names('kept.corp silent');
 is(`$dir/nginx -t -p $dir/ -c nginx.conf 2>&1` =~ /test is successful/, 1,
 	'starts without DNS');
 
@@ -233,23 +230,6 @@ sub error {
 	return call(@_)->header('X-Error');
 }
 
-sub names {
-	open(my $fh, '>', "$dir/names.new") or die "names: $!\n";
-	print $fh map { "$_\n" } @_;
-	close $fh;
-	rename("$dir/names.new", "$dir/names") or die "names: $!\n";
-}
-
-# "name type" for each question
-
-sub asked {
-	my ($name) = @_;
-
-	open(my $fh, '<', "$dir/asked") or die "asked: $!\n";
-
-	return grep { /^\Q$name\E / } <$fh>;
-}
-
 sub wait_for {
 	my ($code) = @_;
 	my $end = time() + 20 * $Test::Nginx::PATIENCE;
@@ -260,60 +240,6 @@ sub wait_for {
 	}
 
 	return 1;
-}
-
-sub dns {
-	my ($names, $asked, $address) = @_;
-
-	my $socket = IO::Socket::INET->new(Proto => 'udp', LocalPort => 53,
-		LocalAddr => $address) or die "port 53 of $address: $!\n";
-
-	open(my $log, '>>', $asked) or die "$asked: $!\n";
-	syswrite($log, "\n");
-
-	while (1) {
-		my $peer = recv($socket, my $query, 512, 0) // next;
-		my $answer = answer($names, $log, $query) // next;
-
-		send($socket, $answer, 0, $peer);
-	}
-}
-
-sub answer {
-	my ($names, $log, $query) = @_;
-
-	my ($id, $flags) = unpack('n2', $query);
-	my @labels = unpack('(C/a)*', substr($query, 12));
-	my $name = '';
-
-	for my $label (@labels) {
-		last if $label eq '';
-		$name .= length $name ? ".$label" : $label;
-	}
-
-	my $question = substr($query, 12, length($name) + 2 + 4);
-	my ($type) = unpack('n', substr($question, -4));
-
-	syswrite($log, lc($name) . ($type == 28 ? " AAAA\n" : " A\n"));
-
-	open(my $fh, '<', $names) or return undef;
-	my ($line) = grep { /^\Q$name\E /i } <$fh>;
-
-	return pack('n6', $id, 0x8183, 1, 0, 0, 0) . $question if !$line;
-	return undef if $line =~ / silent/;
-
-	my ($rcode) = $line =~ /rcode=(\d+)/;
-	my ($ttl) = $line =~ /ttl=(\d+)/;
-	my @addresses = $type == 28 ? $line =~ / ([0-9a-f]*:[0-9a-f:]+)/g
-		: $line =~ / (\d+\.\d+\.\d+\.\d+)/g;
-
-	return pack('n6', $id, 0x8180 | ($rcode // 0), 1, scalar @addresses, 0, 0)
-		. $question . join('', map {
-			my $bytes = $type == 28
-				? Socket::inet_pton(Socket::AF_INET6(), $_)
-				: Socket::inet_aton($_);
-			pack('nnnNn/a*', 0xc00c, $type, 1, $ttl, $bytes)
-		} @addresses);
 }
 
 ###############################################################################

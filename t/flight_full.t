@@ -44,7 +44,7 @@ for my $disk ([ bytes => 'size=4m' ], [ inodes => 'size=64m,nr_inodes=40' ]) {
 	$mounted{"$d/$name"} = 1;
 }
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(38);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(43);
 
 %%TEST_GLOBALS%%
 
@@ -148,6 +148,14 @@ my $r = request(GET => $path);
 ok($r->complete && $r->body eq $blob->{content}, 'full, chunked');
 $origin->clear();
 
+# where the length is missing, and then the end of it, the digest knows it
+
+($blob, $path) = cold('bytes', 6 * $MB);
+$origin->rule({ path => qr/$blob->{digest}/, last_chunk => '' });
+$r = request(GET => $path);
+ok($r->complete && $r->body eq $blob->{content}, 'full, no last chunk');
+$origin->clear();
+
 # nor does an origin that breaks off
 
 ($blob, $path) = cold('bytes', 6 * $MB);
@@ -165,6 +173,21 @@ for my $size (0, 1, 4095, 4096, 4097, 65536, 65537) {
 }
 
 ok(logged('inodes'), 'inodes, logged once by a worker');
+
+# manifests are served as well, by what memory there is
+
+for my $cache (qw/ bytes inodes /) {
+	my $image = $origin->image('a/b', $cache, [ $cache ]);
+	my @names = $cache eq 'bytes' ? brim("$d/bytes") : fill("$d/inodes");
+
+	is(request(GET => "/v2/$cache/a/b/manifests/$cache")->body,
+		$image->{content}, "$cache, a manifest");
+	ok(soon(sub { $t->read_file('error.log') =~ /\[error\] .* failed,
+		\ registry_cache\ "$cache",\ repository\ "$cache\/a\/b"
+		\ \(28:/x }), "$cache, a manifest, logged");
+
+	unlink @names;
+}
 
 # the remote refuses, and the disk is full
 
@@ -248,6 +271,17 @@ sub empty {
 
 	return soon(sub { !grep { !/\.\.?$/ }
 		glob "$d/$cache/docker/registry/v2/repositories/_tmp/{.*,*}" });
+}
+
+# takes all bytes that there are
+
+sub brim {
+	my ($dir) = @_;
+
+	open(my $fh, '>', "$dir/brim") or die "$dir/brim: $!\n";
+	1 while syswrite($fh, 'x' x 4096);
+
+	return "$dir/brim";
 }
 
 # takes all inodes that there are

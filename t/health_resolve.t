@@ -16,10 +16,9 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use lib 'lib';
 use Clients;
 use Test::Nginx;
+use Test::Nginx::DNS;
 use Test::Nginx::Origin;
 use Test::Nginx::Registry;
-
-use IO::Socket::INET;
 
 ###############################################################################
 
@@ -79,12 +78,12 @@ EOF
 my @address = map { "127.0.0.$_" } 1 .. 3;
 my ($first, $second, $third) = map {
 	Test::Nginx::Origin->new($t, port => 8081, address => $_) } @address;
+my $dns = Test::Nginx::DNS->new($t, port => port(8090, udp => 1));
 my $checks = qr!^GET /v2/$!;
 my $pulls = 0;
 
 names(@address[0, 1]);
-$t->run_daemon(\&dns, port(8090, udp => 1), $t->testdir() . '/names');
-$t->waitforfile($t->testdir() . '/names.ready') or die "no DNS server\n";
+$dns->start();
 $t->run();
 
 ###############################################################################
@@ -172,32 +171,7 @@ sub workers {
 sub names {
 	my (@addresses) = @_;
 
-	$t->write_file('names.new', join(' ', @addresses));
-	rename $t->testdir() . '/names.new', $t->testdir() . '/names';
-}
-
-sub dns {
-	my ($port, $names) = @_;
-
-	my $socket = IO::Socket::INET->new(Proto => 'udp', LocalPort => $port,
-		LocalAddr => '127.0.0.1') or die "port $port: $!\n";
-
-	open(my $ready, '>', "$names.ready") or die "$names.ready: $!\n";
-	print $ready "$port\n";
-	close $ready;
-
-	while (1) {
-		my $peer = recv($socket, my $query, 512, 0) // next;
-
-		open(my $fh, '<', $names) or next;
-		my @addresses = split(/ /, <$fh> // '');
-		my ($question) = substr($query, 12) =~ /^(.*?\0.{4})/s;
-
-		send($socket, pack('n6', unpack('n', $query), 0x8180, 1,
-			scalar @addresses, 0, 0) . $question . join('', map {
-			pack('nnnNn/a*', 0xc00c, 1, 1, 1, inet_aton($_)) }
-			@addresses), 0, $peer);
-	}
+	$dns->names("peers.test @addresses ttl=1");
 }
 
 ###############################################################################

@@ -15,6 +15,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use lib 'lib';
 use Digest::SHA qw//;
 use Images;
+use IO::Select;
 use IO::Socket::INET;
 use Test::Nginx;
 use Test::Nginx::Origin;
@@ -88,7 +89,7 @@ my @mc = map { memcached($_) } 8091, 8092;
 until_true(10, sub { grep({ talk($_, "version\r\n") } @mc) == 2 });
 
 $_->run() for reverse @nodes;
-$one->plan(50);
+$one->plan(89);
 
 ###############################################################################
 
@@ -218,10 +219,89 @@ my $other = $hub->image('library/other', '1', [ 'other' ]);
 is(pull(0, '/v2/library/other/manifests/1'), "MISS $other->{content}",
 	'garbage');
 
+# The same of values that were right: what is served still is, and the remote
+# is asked for it.  One image by its tag, another by its digest.
+
+my %spoil = (
+	empty => sub { '' },
+	random => sub { join('', map { chr rand 256 } 1 .. length $_[0]) },
+	half => sub { substr($_[0], 0, length($_[0]) / 2) },
+	longer => sub { "$_[0]\n" },
+	bit => sub { $_[0] ^ ("\0" x int(length($_[0]) * 0.7) . "\1") },
+	large => sub { 'x' x 1_000_000 },
+	swapped => sub { $_[1] },
+);
+
+for my $how (sort keys %spoil) {
+	my ($tagged, $exact) = map { $hub->image('library/spoilt', "$how-$_",
+		[ "$how $_" ]) } 'tag', 'digest';
+	my @keys = map { key('library/spoilt', $_) } "$how-tag", "$how-digest",
+		$tagged->{digest}, $exact->{digest};
+
+	pull(0, "/v2/library/spoilt/manifests/$how-$_") for 'tag', 'digest';
+	until_true(10, sub { 4 == grep { defined value($_) } @keys });
+
+	# of each kind there are two, which may change places
+
+	my @values = map { value($_) } @keys;
+	put($keys[$_], $spoil{$how}->(@values[$_, $_ ^ 1])) for 0 .. 3;
+
+	$hub->forget();
+	like(pull(1, "/v2/library/spoilt/manifests/$how-tag"),
+		qr/ \Q$tagged->{content}\E$/, "spoilt, $how, by tag");
+	is($hub->requests(qr!/manifests/$how-tag!), 1,
+		"spoilt, $how, by tag, asked");
+	is(pull(1, "/v2/library/spoilt/manifests/$exact->{digest}"),
+		"MISS $exact->{content}", "spoilt, $how, by digest");
+}
+
+# restarted: what it had is gone, and so are the connections to it
+
+$_->kill()->start() for @mc;
+until_true(10, sub { grep({ talk($_, "version\r\n") } @mc) == 2 });
+
+for my $case ([ 0, 'MISS' ], [ 1, 'HIT' ]) {
+	my ($node, $found) = @$case;
+
+	$other = $hub->image('library/other', '2', [ 'restarted' ]) if !$node;
+	is(pull($node, '/v2/library/other/manifests/2'),
+		"$found $other->{content}", "restarted, node $node");
+	until_true(10, sub { items() == 2 });
+}
+
+# in the place of one there is something else, which says that to a "get", and
+# an error to all else
+
+@images = map { $hub->image('library/many', $_, [ "many $_" ]) } 1 .. 20;
+
+for my $answer ("HTTP/1.1 400 Bad Request\r\n\r\n", "ERROR\r\n", "\r\n",
+	"VALUE \0 0 5\r\n", "VALUE KEY 0 4294967295\r\nx", "VALUE KEY 0 -1\r\n",
+	"VALUE KEY 0 3\r\nabcdefgh\r\nEND\r\n", "x" x 100_000)
+{
+	$mc[0]->kill();
+	my $heard = $one->testdir() . '/heard';
+	my $stranger = stranger($mc[0]{port}, $answer, $heard);
+	my $wrong = 0;
+
+	# it is asked again when some time is over since it was found to be none
+
+	until_true(10, sub {
+		$wrong += wrong(0);
+		request(DELETE => '/purge/library/many');
+		return -s $heard;
+	});
+
+	my $name = substr($answer, 0, 20) =~ s/\s+/ /gr;
+	is($wrong, 0, "no memcached: $name");
+	ok(-s $heard, "no memcached: $name, asked");
+
+	$stranger->kill();
+	$mc[0]->start();
+}
+
 # a server that is dead, one that hangs, and both of them back
 
 $mc[0]->kill();
-@images = map { $hub->image('library/many', $_, [ "many $_" ]) } 1 .. 20;
 
 is(wrong(0), 0, 'one is dead');
 until_true(10, sub { $one->read_file('error.log') =~ /is left out/ });
@@ -300,6 +380,78 @@ sub until_true {
 	my $end = time() + $seconds * ($ENV{TEST_NGINX_VALGRIND} ? 10 : 1);
 
 	select undef, undef, undef, 0.02 while !$done->() && time() < $end;
+}
+
+sub key {
+	my ($name, $reference) = @_;
+	return 'registry:' . Digest::SHA::sha256_hex(
+		"docker.io/$name\0$reference");
+}
+
+# from the server that has it, and to it
+
+sub value {
+	my ($key, $to) = @_;
+
+	for my $mc (@mc) {
+		my $in = talk($mc, "get $key\r\n");
+
+		$in =~ /^VALUE \S+ \d+ (\d+)\r\n/ or next;
+		$$to = $mc if $to;
+
+		return substr($in, $+[0], $1);
+	}
+
+	return undef;
+}
+
+sub put {
+	my ($key, $value) = @_;
+
+	value($key, \my $mc);
+	talk($mc, "set $key 0 0 " . length($value) . "\r\n$value\r\n") =~ /^STORED/
+		or die "$key is not stored\n";
+}
+
+# a server that is no memcached
+
+sub stranger {
+	my ($port, $answer, $heard) = @_;
+
+	unlink $heard;
+
+	my $listen = IO::Socket::INET->new(Listen => 16, ReuseAddr => 1,
+		LocalAddr => "127.0.0.1:$port") or die "port $port: $!\n";
+
+	return Test::Nginx::Process->new(sub {
+		my ($parent) = @_;
+		my $select = IO::Select->new($listen);
+
+		$SIG{PIPE} = 'IGNORE';
+
+		while (getppid() == $parent) {
+			for my $s ($select->can_read(1)) {
+				if ($s == $listen) {
+					$select->add($listen->accept() // next);
+					next;
+				}
+
+				my $n = sysread($s, my $in, 65536);
+
+				if (!$n) {
+					$select->remove($s);
+					next;
+				}
+
+				open(my $fh, '>>', $heard) or die "$heard: $!\n";
+				print $fh $in;
+				close $fh;
+
+				my ($key) = $in =~ /^get (\S+)/;
+				syswrite($s, $key ? $answer =~ s/KEY/$key/r : "ERROR\r\n");
+			}
+		}
+	})->start();
 }
 
 sub talk {

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # Transfers outlive what nginx goes through: a reload and a binary upgrade let
-# them end, and an upload that a restart breaks off goes on after it.
+# them end, also those of what is being fetched from a remote, and an upload
+# that a restart breaks off goes on after it.
 
 ###############################################################################
 
@@ -17,6 +18,7 @@ use IO::Socket::INET;
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::Origin;
 use Clients;
 use Images;
 
@@ -25,7 +27,7 @@ use Images;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(50);
+my $t = Test::Nginx->new()->has(qw/http/)->plan(55);
 my $d = $t->testdir();
 my $upgraded;
 
@@ -49,6 +51,12 @@ http {
     %%TEST_GLOBALS_HTTP%%
 
     registry_store local { path %%TESTDIR%%/registry; }
+    registry_cache edge { path %%TESTDIR%%/cache; }
+
+    registry_remote remote.example {
+        url    http://127.0.0.1:8081;
+        cache  edge;
+    }
 
     server {
         listen       127.0.0.1:8080;
@@ -66,6 +74,10 @@ http {
             registry_push on;
             aio threads;
         }
+
+        location /v2/remote.example/ {
+            registry_proxy remote.example;
+        }
     }
 }
 
@@ -75,6 +87,7 @@ $t->write_file_expand('nginx.conf', $conf)->run();
 
 ###############################################################################
 
+my $origin = Test::Nginx::Origin->new($t, port => 8081);
 my $registry = Images->new(port(8080));
 my $large = Images::blob(join '', map { chr(rand(256)) x 30 } 1 .. 1_000_000);
 my $image = Images::image([ $large ]);
@@ -85,15 +98,19 @@ is($registry->push_image('a', 'tag', $image), undef, 'there is an image');
 
 my %old = workers();
 my @transfers = begin();
+my ($blob, @fetches) = fetch();
 
 $t->reload();
 ok(wait_for(sub { replaced(%old) }), 'reload: new workers');
+push @fetches, follow($blob) for 1 .. 4;
 is(join("\n", $registry->check('a', 'tag', $image->{digest})), '',
 	'reload: all is served');
 ok(scalar(grep { kill 0, $_ } keys %old),
 	'reload: old workers stay for their transfers');
 
 end('reload', @transfers);
+is(fetched($blob, @fetches), 6, 'reload: what is fetched is whole for all');
+is($origin->requests(qr/$blob->{digest}/), 1, 'reload: fetched once');
 ok(wait_for(sub { !grep { kill 0, $_ } keys %old }), 'reload: old workers go');
 
 # A restart: a session that rests, one that a client left, and one that is
@@ -153,10 +170,12 @@ chomp $old;
 
 %old = workers();
 @transfers = begin();
+($blob, @fetches) = fetch();
 
 kill 'USR2', $old;
 ok(wait_for(sub { -s "$d/nginx.pid" && -s "$d/nginx.pid.oldbin" }),
 	'upgrade: new master') or die "No new master\n";
+push @fetches, follow($blob) for 1 .. 8;
 
 # both serve now, each with a memory of its own: a tag that one has moved is
 # seen by the other when tag_valid is over
@@ -174,6 +193,15 @@ kill 'WINCH', $old;
 ok(wait_for(sub { replaced(%old) }), 'upgrade: new workers alone');
 
 end('upgrade', @transfers);
+
+# each has a memory of its own, so it fetches by itself
+
+push @fetches, follow($blob) for 1 .. 4;
+is(fetched($blob, @fetches), 14, 'upgrade: what is fetched is whole for all');
+is($origin->requests(qr/$blob->{digest}/), 2, 'upgrade: fetched once by each');
+ok(wait_for(sub { !grep { !/\.\.?$/ }
+	glob "$d/cache/docker/registry/v2/repositories/_tmp/{.*,*}" }),
+	'upgrade: nothing is left of it');
 
 kill 'QUIT', $old;
 ok(wait_for(sub { !-e "$d/nginx.pid.oldbin" }), 'upgrade: old master goes');
@@ -240,6 +268,45 @@ sub end {
 
 	is(sha256_hex($answer =~ s/^.*?\r\n\r\n//sr), sha256_hex($large->{content}),
 		"$name: download is whole");
+}
+
+# A blob that comes as far as its middle, and two clients who have seen that.
+
+sub fetch {
+	my $blob = $origin->blob('a', join '', map { chr(rand(256)) x 3 }
+		1 .. 1_000_000);
+
+	$origin->rule({ path => qr/$blob->{digest}/, stall => 1_500_000,
+		times => 1 });
+
+	return ($blob, map { follow($blob) } 1 .. 2);
+}
+
+# [ socket, what has come ]
+
+sub follow {
+	my ($blob) = @_;
+	my $s = http("GET /v2/remote.example/a/blobs/$blob->{digest}"
+		. " HTTP/1.0\n\n", start => 1);
+
+	sysread($s, my $begun, 1000) or die "A fetch does not begin\n";
+
+	return [ $s, $begun ];
+}
+
+# how many have all of it in the end
+
+sub fetched {
+	my ($blob, @fetches) = @_;
+
+	$origin->release();
+
+	return scalar grep {
+		my ($s, $answer) = @$_;
+		local $/;
+		$answer .= <$s>;
+		$answer =~ s/^.*?\r\n\r\n//sr eq $blob->{content};
+	} @fetches;
 }
 
 ###############################################################################

@@ -252,6 +252,19 @@ registry_hash_final(registry_hash_t *hash, registry_digest_t *digest)
 }
 
 
+int
+registry_hash_is(const registry_hash_t *hash,
+    const registry_digest_t *expected, registry_digest_t *actual)
+{
+    registry_hash_t  copy;
+
+    copy = *hash;
+    registry_hash_final(&copy, actual);
+
+    return registry_digest_equal(actual, expected);
+}
+
+
 void
 registry_hash_bytes(registry_algorithm_e algorithm, const void *data,
     size_t len, registry_digest_t *digest)

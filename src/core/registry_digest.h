@@ -98,6 +98,14 @@ void registry_hash_update(registry_hash_t *hash, const void *data, size_t len);
 
 void registry_hash_final(registry_hash_t *hash, registry_digest_t *digest);
 
+/*
+ * 1 if what was hashed so far has the digest that is expected, else 0;
+ * actual is what it has.  The hash may go on.
+ */
+
+int registry_hash_is(const registry_hash_t *hash,
+    const registry_digest_t *expected, registry_digest_t *actual);
+
 /* the digest of len bytes at once */
 
 void registry_hash_bytes(registry_algorithm_e algorithm, const void *data,

@@ -38,8 +38,9 @@ my $INDEX = 'application/vnd.oci.image.index.v1+json';
 # The test's side.  Options besides those of Test::Nginx::Server:
 #
 #     store     another origin, to serve the same content
-#     basic     'user:password' that is asked for
+#     basic     'user:password' that is asked for, or several in a list
 #     token     the Test::Nginx::Token whose tokens are asked for
+#     skew      seconds that the clock, by which tokens end, is ahead of ours
 #     page      most entries of a list
 #     relative  1 for relative Locations of uploads
 #
@@ -232,9 +233,10 @@ sub early {
 	my ($scheme, $given) = split(/ /,
 		$request->{headers}{authorization} // ' ', 2);
 
-	if (defined $self->{basic}) {
+	if (defined(my $basic = $self->{basic})) {
 		return undef if lc $scheme eq 'basic'
-			&& $given eq encode_base64($self->{basic}, '');
+			&& grep { $given eq encode_base64($_, '') }
+				ref $basic ? @$basic : $basic;
 
 		return $self->error(401, undef,
 			'WWW-Authenticate' => 'Basic realm="origin"');
@@ -242,7 +244,8 @@ sub early {
 
 	if (my $bearer = $self->{bearer}) {
 		my @scope = scope($request);
-		my $known = lc $scheme eq 'bearer' && token($bearer, $given);
+		my $known = lc $scheme eq 'bearer'
+			&& token($bearer, $given, time() + ($self->{skew} // 0));
 
 		return undef if $known && allows($known, @scope);
 
@@ -277,15 +280,15 @@ sub scope {
 # of the signature.  As in other registries the clocks may differ by a minute.
 
 sub token {
-	my ($bearer, $given) = @_;
+	my ($bearer, $given, $now) = @_;
 	my $file = "$bearer->{tokens}/" . Digest::SHA::sha256_hex($given);
 
 	open(my $fh, '<:raw', $file) or return undef;
 	local $/;
 	my $claims = $json->decode(scalar <$fh>);
 
-	return undef if time() > $claims->{exp} + 60
-		|| time() < $claims->{nbf} - 60
+	return undef if $now > $claims->{exp} + 60
+		|| $now < $claims->{nbf} - 60
 		|| $claims->{aud} ne $bearer->{service};
 
 	return $claims;

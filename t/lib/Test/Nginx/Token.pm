@@ -21,6 +21,7 @@ use File::Path qw/ make_path /;
 use IPC::Open2 qw/ open2 /;
 use JSON::PP qw//;
 use MIME::Base64 qw/ decode_base64 encode_base64 encode_base64url /;
+use POSIX qw/ strftime /;
 
 use Test::Nginx::Secrets;
 
@@ -37,12 +38,14 @@ my %NEW_KEY = (
 #
 # The test's side.  Options besides those of Test::Nginx::Server:
 #
-#     users       { name => { password, allow => { 'a/*' => 'pull,push' } } }
+#     users       { name => { password, allow => { 'a/*' => 'pull,push' } } };
+#                 several passwords in a list
 #     anonymous   the same as "allow", for those without credentials; undef to
 #                 refuse them
 #     service, issuer
 #     lifetime    of a token, in seconds
 #     expires_in  the number that is told; undef to tell none
+#     issued_at   1 to tell when it was issued, by its clock
 #     field       'token', 'access_token', or 'both'
 #     skew        seconds that its clock is ahead of ours
 #     algorithm   ES256 or RS256
@@ -147,7 +150,9 @@ sub answer {
 	return document(200, {
 		$self->{field} ne 'access_token' ? (token => $token) : (),
 		$self->{field} ne 'token' ? (access_token => $token) : (),
-		defined $expires_in ? (expires_in => $expires_in) : () });
+		defined $expires_in ? (expires_in => $expires_in) : (),
+		$self->{issued_at} ? (issued_at =>
+			strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $now)) : () });
 }
 
 sub document {
@@ -178,7 +183,10 @@ sub authenticate {
 	my ($name, $password) = split(/:/, decode_base64($given), 2);
 	my $user = $self->{users}{$name} or return;
 
-	return if ($password // '') ne $user->{password};
+	my $right = $user->{password};
+
+	return if !grep { ($password // '') eq $_ }
+		ref $right ? @$right : $right;
 	return ($name, $user->{allow} // {});
 }
 
