@@ -536,6 +536,17 @@ ngx_int_t ngx_http_registry_upload_failed(ngx_http_registry_ctx_t *ctx,
 
 void ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx);
 
+/*
+ * mount.c: 201, or goes on with the step that is set, if the mount that the
+ * request asks for is not granted
+ */
+
+ngx_int_t ngx_http_registry_mount(ngx_http_registry_ctx_t *ctx);
+
+/* 201, for a blob that was mounted or uploaded */
+
+ngx_int_t ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx);
+
 ngx_int_t ngx_http_registry_pull_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);

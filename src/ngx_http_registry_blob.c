@@ -221,3 +221,24 @@ ngx_http_registry_blob_deleted(ngx_http_registry_ctx_t *ctx)
 
     return ngx_http_registry_send_empty(ctx, NGX_HTTP_ACCEPTED);
 }
+
+
+ngx_int_t
+ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    ngx_http_registry_cache_blob(ngx_http_registry_zone(r), ctx->store,
+                                 &ctx->name, &ctx->digest);
+
+    if (ngx_http_registry_add_digest(ctx, &ctx->digest) != NGX_OK
+        || ngx_http_registry_add_location(ctx, "/blobs/%s", ctx->digest.text)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_registry_send_empty(ctx, NGX_HTTP_CREATED);
+}
