@@ -470,7 +470,9 @@ ngx_http_registry_prefetch_next(ngx_http_registry_remote_t *remote)
         q = ngx_queue_head(&prefetch->waiting);
         item = ngx_queue_data(q, ngx_http_registry_prefetch_item_t, queue);
 
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         ngx_queue_remove(q);
+
         prefetch->nwaiting--;
         prefetch->running++;
 
