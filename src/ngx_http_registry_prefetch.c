@@ -219,6 +219,11 @@ static ngx_int_t
 ngx_http_registry_prefetch_str(ngx_pool_t *pool, ngx_str_t *to,
     ngx_str_t *from)
 {
+    if (from->len == 0) {
+        ngx_str_set(to, "");
+        return NGX_OK;
+    }
+
     to->len = from->len;
     to->data = ngx_pstrdup(pool, from);
 

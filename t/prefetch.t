@@ -121,7 +121,8 @@ $t->run()->plan(144);
 
 # by then the cache manager process has said what there is room for
 
-wait_for(sub { !grep { !$_->{indexed} } @{status()->{caches}}{qw/ small full /} })
+wait_for(sub { !grep { !$_->{indexed} }
+	@{status()->{caches}}{qw/ small full /} })
 	or die "no cache manager\n";
 
 ###############################################################################
@@ -523,7 +524,8 @@ $one->release();
 ok(wait_for(sub { !grep { kill 0, $_ } @old }), 'reload, the old one goes');
 is($one->requests(qr/a.reload.blobs/), 4, 'reload, nothing more is begun');
 is(counted('one')->{dropped} - $before{dropped}, 21 - 4, 'reload, counted');
-ok(stored('one/a/reload', (blobs($image))[0 .. 3]), 'reload, the four are here');
+ok(stored('one/a/reload', (blobs($image))[0 .. 3]),
+	'reload, the four are here');
 ok(!temporary(), 'reload, nothing is left');
 
 $one->clear();
