@@ -154,8 +154,8 @@ ngx_http_registry_cache_copy(ngx_http_registry_manifest_t *m,
 
     m->media_type.data = m->body.data + entry->size;
 
-    if (m->pulled) {
-        m->fresh = entry->fresh;
+    if (m->pulled && entry->fresh) {
+        m->fresh = 1;
         entry->fresh = 0;
     }
 

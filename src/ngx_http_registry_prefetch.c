@@ -219,6 +219,11 @@ static ngx_int_t
 ngx_http_registry_prefetch_str(ngx_pool_t *pool, ngx_str_t *to,
     ngx_str_t *from)
 {
+    if (from->len == 0) {
+        ngx_str_set(to, "");
+        return NGX_OK;
+    }
+
     to->len = from->len;
     to->data = ngx_pstrdup(pool, from);
 
@@ -470,7 +475,9 @@ ngx_http_registry_prefetch_next(ngx_http_registry_remote_t *remote)
         q = ngx_queue_head(&prefetch->waiting);
         item = ngx_queue_data(q, ngx_http_registry_prefetch_item_t, queue);
 
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         ngx_queue_remove(q);
+
         prefetch->nwaiting--;
         prefetch->running++;
 

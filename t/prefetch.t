@@ -121,7 +121,8 @@ $t->run()->plan(144);
 
 # by then the cache manager process has said what there is room for
 
-wait_for(sub { !grep { !$_->{indexed} } @{status()->{caches}}{qw/ small full /} })
+wait_for(sub { !grep { !$_->{indexed} }
+	@{status()->{caches}}{qw/ small full /} })
 	or die "no cache manager\n";
 
 ###############################################################################
@@ -523,7 +524,8 @@ $one->release();
 ok(wait_for(sub { !grep { kill 0, $_ } @old }), 'reload, the old one goes');
 is($one->requests(qr/a.reload.blobs/), 4, 'reload, nothing more is begun');
 is(counted('one')->{dropped} - $before{dropped}, 21 - 4, 'reload, counted');
-ok(stored('one/a/reload', (blobs($image))[0 .. 3]), 'reload, the four are here');
+ok(stored('one/a/reload', (blobs($image))[0 .. 3]),
+	'reload, the four are here');
 ok(!temporary(), 'reload, nothing is left');
 
 $one->clear();
@@ -800,12 +802,13 @@ sub temporary {
 		glob "$_/docker/registry/v2/repositories/_tmp/{.*,*}" } caches();
 }
 
-sub workers {
-	my $master = $t->read_file('nginx.pid') + 0;
-	my %pids = map { split / /, $_, 2 } map { s/^\s+//r }
-		split(/\n/, `ps --ppid $master -o pid=,args=`);
+# all that answer, so far as one can see
 
-	return grep { $pids{$_} !~ /cache manager|shutting down/ } keys %pids;
+sub workers {
+	my %pids = map { (request(GET => '/v2/none')->header('X-How')
+		=~ /^(\d+)/)[0] => 1 } 1 .. 60;
+
+	return keys %pids;
 }
 
 # returns the old workers, when no new request comes to them
@@ -817,7 +820,7 @@ sub reload {
 
 	wait_for(sub {
 		my %now = map { $_ => 1 } workers();
-		return %now && !grep { $now{$_} } @old;
+		return !grep { $now{$_} } @old;
 	}) or die "no new workers\n";
 
 	return @old;
