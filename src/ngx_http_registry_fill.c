@@ -330,7 +330,8 @@ ngx_http_registry_run_found(ngx_http_registry_run_t *run,
 {
     run->copy.generation = run->manifest.generation;
 
-    if (found == NGX_HTTP_REGISTRY_FILL_MISS || run->shared) {
+    if (found == NGX_HTTP_REGISTRY_FILL_MISS || run->shared || run->copy.fresh)
+    {
         run->copy.fresh = !ngx_http_registry_run_pulled(run);
     }
 
