@@ -128,6 +128,9 @@ ngx_http_registry_run_joined(ngx_http_registry_run_t *run)
     ngx_http_registry_manifest_t  m;
 
     m = run->manifest;
+
+    /* whether it is fresh is for those who wait here */
+
     m.pulled = 1;
 
     /* too large for the memory, or forgotten again */
