@@ -35,6 +35,10 @@ ngx_http_registry_block(ngx_conf_t *cf, ngx_command_t *commands,
 
     save = *cf;
     cf->handler = ngx_http_registry_block_param;
+
+    /* until *cf is what it was */
+    /* cppcheck-suppress autoVariables */
+
     cf->handler_conf = (void *) &block;
 
     rv = ngx_conf_parse(cf, NULL);
