@@ -179,7 +179,7 @@ sub together {
 
 		# those who would ask too have time for it
 
-		select(undef, undef, undef, 0.3);
+		select(undef, undef, undef, $ENV{TEST_NGINX_VALGRIND} ? 3 : 0.3);
 		$origin->release();
 	}
 
