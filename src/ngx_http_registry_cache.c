@@ -172,6 +172,7 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
 {
     u_char                      fresh;
     ngx_str_t                   value;
+    registry_digest_t           digest;
     ngx_http_registry_key_t     key, mkey;
     ngx_http_registry_zone_t   *zone;
     ngx_http_registry_entry_t  *entry;
@@ -205,8 +206,13 @@ ngx_http_registry_cache_fill(ngx_http_registry_manifest_t *m)
         if (m->tag.len) {
             /* as it is in memory, so that nobody has to parse it */
 
-            value.data = (u_char *) &m->digest;
-            value.len = offsetof(registry_digest_t, text) + m->digest.len + 1;
+            ngx_memzero(&digest, sizeof(registry_digest_t));
+            digest.algorithm = m->digest.algorithm;
+            digest.len = m->digest.len;
+            ngx_memcpy(digest.text, m->digest.text, m->digest.len);
+
+            value.data = (u_char *) &digest;
+            value.len = offsetof(registry_digest_t, text) + digest.len + 1;
 
             entry = ngx_http_registry_zone_put(zone, &key.text, key.hash,
                                                &value,
