@@ -31,7 +31,7 @@ select STDOUT; $| = 1;
 
 # what stalls for no more than a moment may seem to do so for longer
 
-my $patience = $ENV{TEST_NGINX_VALGRIND} ? '5s' : '1s';
+my $patience = $ENV{TEST_NGINX_VALGRIND} ? '20s' : '1s';
 
 my $t = Test::Nginx->new()->has(qw/http/)->todo_alerts()
 	->write_file_expand('nginx.conf', <<'EOC' =~ s/PATIENCE/$patience/r);
@@ -623,17 +623,17 @@ sub linked {
 		. "_layers/$alg/$hex/link" });
 }
 
+# until the workers before it take no more connections
+
 sub reload {
-	my $count = () = $t->read_file('error.log') =~ /reconfiguring/g;
+	my $left = () = $t->read_file('error.log') =~ /gracefully shutting down/g;
 
 	kill 'HUP', $t->read_file('nginx.pid');
 
 	soon(sub {
-		my @n = $t->read_file('error.log') =~ /reconfiguring/g;
-		return @n > $count;
-	});
-
-	sleep 0.5;
+		my @n = $t->read_file('error.log') =~ /gracefully shutting down/g;
+		return @n == $left + 4;
+	}) or die "no reload\n";
 }
 
 sub waited {
