@@ -683,7 +683,7 @@ ngx_http_registry_copy_published(void *data)
 
     if (copy->op->status == NGX_OK) {
         ngx_http_registry_evict_added(copy->op->store, &copy->op->digest,
-                                      copy->flight.written);
+                                      copy->flight.written, ngx_time());
 
         ngx_http_registry_copy_end_op(copy);
         ngx_http_registry_copy_end(copy, NGX_HTTP_REGISTRY_FLIGHT_STORED);
