@@ -12,6 +12,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_registry_adopt.h"
 #include "ngx_http_registry_cache.h"
 #include "ngx_http_registry_count.h"
 #include "ngx_http_registry_evict.h"
@@ -455,6 +456,11 @@ char *ngx_http_registry_store(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_http_registry_store_t *ngx_http_registry_find_store(
     ngx_http_registry_main_conf_t *mcf, ngx_str_t *name);
+
+/* the namespaces of "adopt", when the remotes are known */
+
+ngx_int_t ngx_http_registry_adopts_init(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf);
 
 
 /*

@@ -150,7 +150,8 @@ static void
 ngx_http_registry_copy_stored(ngx_http_registry_copy_t *copy)
 {
     ngx_http_registry_evict_added(copy->blob.remote->store,
-                                  &copy->blob.digest, copy->flight.written);
+                                  &copy->blob.digest, copy->flight.written,
+                                  ngx_time());
 
     ngx_http_registry_copy_end(copy, NGX_HTTP_REGISTRY_FLIGHT_STORED);
 }

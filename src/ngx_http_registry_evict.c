@@ -125,7 +125,7 @@ ngx_http_registry_evict_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
 void
 ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
-    const registry_digest_t *digest, off_t size)
+    const registry_digest_t *digest, off_t size, time_t used)
 {
     ngx_uint_t                         n, wake;
     ngx_http_registry_evict_t         *evict;
@@ -144,7 +144,7 @@ ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
     (void) registry_digest_bytes(digest, item.key);
     item.algorithm = digest->algorithm;
     item.blocks = ngx_http_registry_evict_blocks(size);
-    item.time = (uint32_t) ngx_time();
+    item.time = (uint32_t) used;
 
     ngx_shmtx_lock(&evict->shpool->mutex);
 

@@ -30,6 +30,7 @@ struct ngx_http_registry_evict_s {
     off_t                               max_size;   /* bytes; 0: no limit */
     off_t                               min_free;   /* bytes; 0: none */
     time_t                              inactive;   /* seconds; 0: for ever */
+    ngx_http_registry_adopt_t          *adopt;      /* or NULL */
 
     /* evict.c's own */
     ngx_http_registry_zone_t           *zone;       /* whose wake to use */
@@ -71,14 +72,15 @@ ngx_int_t ngx_http_registry_evict_init(ngx_conf_t *cf,
 
 
 /*
- * In workers.  For a store that is no cache these do nothing.
+ * In workers, and the first one also where blobs are adopted.  For a store
+ * that is no cache these do nothing.
  *
- * A blob or a manifest of so many bytes was published: after it has its final
- * name, and also if it had it before.
+ * A blob or a manifest of so many bytes was published, and used at that time:
+ * after it has its final name, and also if it had it before.
  */
 
 void ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
-    const registry_digest_t *digest, off_t size);
+    const registry_digest_t *digest, off_t size, time_t used);
 
 /*
  * A blob or a manifest was sent, from wherever.  To be called each time: it

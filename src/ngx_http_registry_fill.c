@@ -524,7 +524,8 @@ ngx_http_registry_run_kept(void *data)
     if (op->status == NGX_OK
         && op->kind == NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE)
     {
-        ngx_http_registry_evict_added(op->store, &op->digest, op->size);
+        ngx_http_registry_evict_added(op->store, &op->digest, op->size,
+                                      ngx_time());
     }
 
     /* a full disk is no reason not to serve */

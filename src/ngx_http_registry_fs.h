@@ -44,6 +44,10 @@
 #define NGX_HTTP_REGISTRY_FS_BLOBS     "blobs"
 #define NGX_HTTP_REGISTRY_FS_BLOBS_TMP "blobs/_tmp"
 
+/* beside the layout, in the directory of a cache */
+
+#define NGX_HTTP_REGISTRY_FS_ADOPT     "_adopt"
+
 
 /* the two arguments that a digest is in such a path */
 
@@ -338,12 +342,18 @@ typedef struct {
 
 /*
  * A walk over all repositories that removes what leads to blobs which are
- * not there, and empty directories; all zero before the first step.
+ * not there, and empty directories; all zero before the first step.  Or, with
+ * "file" set, over the directory "path", that removes empty ones, and of each
+ * file does what that function does: NGX_OK if the file is gone, NGX_DECLINED
+ * if it stays.
  */
 
 typedef struct {
     ngx_uint_t                     begun;
     ngx_uint_t                     depth;
+    ngx_int_t                    (*file)(ngx_http_registry_op_t *op,
+                                         const char *path, void *data);
+    void                          *data;
     ngx_http_registry_path_t       path;
     ngx_http_registry_fs_level_t   level[NGX_HTTP_REGISTRY_FS_DEPTH];
 } ngx_http_registry_fs_sweep_t;
@@ -355,6 +365,65 @@ ngx_int_t ngx_http_registry_fs_sweep(ngx_http_registry_op_t *op,
     ngx_http_registry_fs_sweep_t *sweep);
 
 void ngx_http_registry_fs_sweep_close(ngx_http_registry_fs_sweep_t *sweep);
+
+/*
+ * What a file in a repository is about: its path says it, or of a tag what is
+ * in "file".  NGX_DECLINED if it is nothing that a repository has.
+ */
+
+ngx_int_t ngx_http_registry_fs_about(ngx_http_registry_op_t *op,
+    const char *path, const char *file, registry_digest_t *digest);
+
+
+/*
+ * What docker-registry has fetched as a proxy: it is set aside first, so that
+ * nothing of it is served before it was looked at, by the master process,
+ * which logs what fails.
+ */
+
+void ngx_http_registry_fs_adopt_aside(ngx_http_registry_store_t *store,
+    ngx_log_t *log);
+
+
+/* on its way from there into the cache: zero at first, but for the names */
+
+typedef struct {
+    ngx_str_t                     *dir;     /* its namespace's */
+    ngx_array_t                   *dirs;    /* ngx_str_t: all namespaces' */
+
+    ngx_uint_t                     blobs;   /* that were adopted */
+    off_t                          bytes;   /* in them */
+    ngx_uint_t                     links;
+    ngx_uint_t                     wrong;   /* blobs that were not */
+
+    /* fs_adopt.c's own */
+    ngx_http_registry_fs_sweep_t   sweep;
+    size_t                         root;    /* length of its path */
+    ngx_http_registry_path_t       link;    /* it waits for its blob */
+    struct stat                    sb;      /* the blob as it was */
+} ngx_http_registry_fs_adopt_t;
+
+
+/* NGX_DECLINED if there is nothing; may be called again after NGX_DONE */
+
+ngx_int_t ngx_http_registry_fs_adopt_begin(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_adopt_t *adopt);
+
+/*
+ * One step, of at most a megabyte: NGX_OK, "blob" is the cache's now;
+ * NGX_AGAIN, it was something else; NGX_DONE; or NGX_ERROR, after which it may
+ * go on, and what could not be adopted is there still.
+ */
+
+ngx_int_t ngx_http_registry_fs_adopt_step(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_adopt_t *adopt, ngx_http_registry_fs_blob_t *blob);
+
+void ngx_http_registry_fs_adopt_close(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_adopt_t *adopt);
+
+/* takes away what is left, to be removed as what was purged: out: op->temp */
+
+ngx_int_t ngx_http_registry_fs_adopt_end(ngx_http_registry_op_t *op);
 
 
 #endif /* NGX_HTTP_REGISTRY_FS_H */

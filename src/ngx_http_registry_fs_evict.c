@@ -26,7 +26,7 @@ static ngx_int_t ngx_http_registry_fs_sweep_enter(ngx_http_registry_op_t *op,
 static ngx_int_t ngx_http_registry_fs_sweep_leave(
     ngx_http_registry_fs_sweep_t *sweep);
 static ngx_int_t ngx_http_registry_fs_sweep_file(ngx_http_registry_op_t *op,
-    const char *path);
+    const char *path, void *data);
 static ngx_int_t ngx_http_registry_fs_leads(ngx_http_registry_op_t *op,
     const char *path, const char *file);
 static ngx_int_t ngx_http_registry_fs_named(const char *text, size_t len,
@@ -297,8 +297,11 @@ ngx_http_registry_fs_sweep(ngx_http_registry_op_t *op,
             return NGX_DONE;
         }
 
-        ngx_http_registry_fs_path(op, &sweep->path,
-                                  NGX_HTTP_REGISTRY_FS_REPOS);
+        if (sweep->file == NULL) {
+            ngx_http_registry_fs_path(op, &sweep->path,
+                                      NGX_HTTP_REGISTRY_FS_REPOS);
+            sweep->file = ngx_http_registry_fs_sweep_file;
+        }
 
         rc = ngx_http_registry_fs_sweep_enter(op, sweep);
 
@@ -360,7 +363,7 @@ ngx_http_registry_fs_sweep_entry(ngx_http_registry_op_t *op,
     }
 
     return S_ISREG(sb.st_mode)
-               ? ngx_http_registry_fs_sweep_file(op, path->data)
+               ? sweep->file(op, path->data, sweep->data)
                : NGX_DECLINED;
 }
 
@@ -442,7 +445,9 @@ ngx_http_registry_fs_sweep_leave(ngx_http_registry_fs_sweep_t *sweep)
         path->data[path->len] = '\0';
     }
 
-    if (level->left || (!tags && rmdir(path->data) == -1)) {
+    if (level->left
+        || (!tags && rmdir(path->data) == -1 && ngx_errno != NGX_ENOENT))
+    {
         level[-1].left++;
     }
 
@@ -457,7 +462,8 @@ ngx_http_registry_fs_sweep_leave(ngx_http_registry_fs_sweep_t *sweep)
  */
 
 static ngx_int_t
-ngx_http_registry_fs_sweep_file(ngx_http_registry_op_t *op, const char *path)
+ngx_http_registry_fs_sweep_file(ngx_http_registry_op_t *op, const char *path,
+    void *data)
 {
     ngx_int_t                 rc;
     ngx_http_registry_path_t  temp;
@@ -498,20 +504,30 @@ ngx_http_registry_fs_sweep_file(ngx_http_registry_op_t *op, const char *path)
 }
 
 
-/*
- * NGX_DECLINED if what a file in a repository is about has no data.  What
- * that is, its path says; of a tag, what is in the file.  Whatever else there
- * may be is left alone.
- */
+/* NGX_DECLINED if what a file in a repository is about has no data */
 
 static ngx_int_t
 ngx_http_registry_fs_leads(ngx_http_registry_op_t *op, const char *path,
     const char *file)
 {
-    ngx_int_t                  rc;
-    const char                *name, *dir, *above;
-    registry_digest_t          digest;
-    ngx_http_registry_path_t   data;
+    registry_digest_t         digest;
+    ngx_http_registry_path_t  data;
+
+    if (ngx_http_registry_fs_about(op, path, file, &digest) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    ngx_http_registry_fs_blob_path(op, &data, &digest);
+
+    return ngx_http_registry_fs_exists(op, data.data);
+}
+
+
+ngx_int_t
+ngx_http_registry_fs_about(ngx_http_registry_op_t *op, const char *path,
+    const char *file, registry_digest_t *digest)
+{
+    const char  *name, *dir, *above;
 
     /* a path is longer than what is looked for here */
 
@@ -520,28 +536,21 @@ ngx_http_registry_fs_leads(ngx_http_registry_op_t *op, const char *path,
     above = (char *) memrchr(path, '/', dir - 1 - path) + 1;
 
     if (ngx_strcmp(dir, "current/link") == 0) {
-        rc = ngx_http_registry_fs_read_link(op, file, &digest);
+        return ngx_http_registry_fs_read_link(op, file, digest);
+    }
 
-    } else if (ngx_strcmp(name, "link") == 0
-               || ngx_strcmp(name, "media_type") == 0)
+    if (ngx_strcmp(name, "link") == 0 || ngx_strcmp(name, "media_type") == 0)
     {
-        rc = ngx_http_registry_fs_named(above, name - 1 - above, '/',
-                                        &digest);
-
-    } else if (strstr(path, "/_referrers/")) {
-        rc = ngx_http_registry_fs_named(name, ngx_strlen(name), '-', &digest);
-
-    } else {
-        rc = NGX_DECLINED;
+        return ngx_http_registry_fs_named(above, name - 1 - above, '/',
+                                          digest);
     }
 
-    if (rc != NGX_OK) {
-        return NGX_OK;
+    if (strstr(path, "/_referrers/")) {
+        return ngx_http_registry_fs_named(name, ngx_strlen(name), '-',
+                                          digest);
     }
 
-    ngx_http_registry_fs_blob_path(op, &data, &digest);
-
-    return ngx_http_registry_fs_exists(op, data.data);
+    return NGX_DECLINED;
 }
 
 

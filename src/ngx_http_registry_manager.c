@@ -77,6 +77,8 @@ ngx_http_registry_manager(void *data)
             n = ngx_http_registry_evict_manager(store[i]);
             next = ngx_min(next, n);
         }
+
+        ngx_http_registry_adopt_manager(store[i]);
     }
 
     return next;

@@ -358,7 +358,9 @@ ngx_http_registry_init_main_conf(ngx_conf_t *cf, void *conf)
         }
     }
 
-    if (ngx_http_registry_remotes_init(cf, mcf) != NGX_OK) {
+    if (ngx_http_registry_remotes_init(cf, mcf) != NGX_OK
+        || ngx_http_registry_adopts_init(cf, mcf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -785,6 +787,8 @@ ngx_http_registry_init_module(ngx_cycle_t *cycle)
     store = mcf->stores.elts;
 
     for (i = 0; i < mcf->stores.nelts; i++) {
+
+        ngx_http_registry_adopt_init_module(store[i], cycle->log);
 
         if (ngx_create_dir(store[i]->path.data, 0755) == NGX_FILE_ERROR) {
 

@@ -127,6 +127,7 @@ typedef struct ngx_http_registry_op_s            ngx_http_registry_op_t;
 typedef struct ngx_http_registry_store_s         ngx_http_registry_store_t;
 typedef struct ngx_http_registry_driver_s        ngx_http_registry_driver_t;
 typedef struct ngx_http_registry_evict_s         ngx_http_registry_evict_t;
+typedef struct ngx_http_registry_adopt_s         ngx_http_registry_adopt_t;
 
 
 typedef struct {

@@ -11,6 +11,8 @@ static char *ngx_http_registry_store_add(ngx_conf_t *cf,
     ngx_http_registry_main_conf_t *mcf, ngx_http_registry_store_t *store);
 static char *ngx_http_registry_store_param(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
+static ngx_int_t ngx_http_registry_adopt_dirs(
+    ngx_http_registry_main_conf_t *mcf, ngx_http_registry_store_t *store);
 
 
 /* cmd->offset: 1 for a cache */
@@ -260,6 +262,41 @@ ngx_http_registry_store_threads(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
+/* whether there is such a namespace is known when all has been read */
+
+static char *
+ngx_http_registry_store_adopt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_registry_evict_t  *evict = conf;
+
+    ngx_str_t                  *value;
+    ngx_http_registry_adopt_t  *adopt;
+
+    if (evict->adopt) {
+        return "is duplicate";
+    }
+
+    adopt = ngx_pcalloc(cf->pool, sizeof(ngx_http_registry_adopt_t));
+
+    if (adopt == NULL
+        || ngx_array_init(&adopt->dirs, cf->pool, 4, sizeof(ngx_str_t))
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    adopt->ns = value[1];
+    adopt->file = cf->conf_file->file.name.data;
+    adopt->line = cf->conf_file->line;
+
+    evict->adopt = adopt;
+
+    return NGX_CONF_OK;
+}
+
+
 /* the parameters of a store and of a cache, "conf" telling which of them */
 
 #define NGX_HTTP_REGISTRY_OF_BOTH   0
@@ -294,6 +331,9 @@ static ngx_command_t  ngx_http_registry_store_params[] = {
     { ngx_string("inactive"), NGX_CONF_TAKE1, ngx_conf_set_sec_slot,
       NGX_HTTP_REGISTRY_OF_CACHE,
       offsetof(ngx_http_registry_evict_t, inactive), NULL },
+
+    { ngx_string("adopt"), NGX_CONF_TAKE1, ngx_http_registry_store_adopt,
+      NGX_HTTP_REGISTRY_OF_CACHE, 0, NULL },
 
       ngx_null_command
 };
@@ -377,4 +417,72 @@ ngx_http_registry_find_store(ngx_http_registry_main_conf_t *mcf,
     }
 
     return NULL;
+}
+
+
+ngx_int_t
+ngx_http_registry_adopts_init(ngx_conf_t *cf,
+    ngx_http_registry_main_conf_t *mcf)
+{
+    ngx_uint_t                    i;
+    ngx_http_registry_adopt_t    *adopt;
+    ngx_http_registry_store_t   **store;
+    ngx_http_registry_remote_t   *remote;
+
+    store = mcf->stores.elts;
+
+    for (i = 0; i < mcf->stores.nelts; i++) {
+        adopt = store[i]->evict ? store[i]->evict->adopt : NULL;
+
+        if (adopt == NULL) {
+            continue;
+        }
+
+        remote = ngx_http_registry_find_remote(mcf, &adopt->ns);
+
+        if (remote == NULL || remote->store != store[i]) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"%V\" is no registry_remote with this cache, in "
+                          "\"adopt\" of registry_cache \"%V\" in %s:%ui",
+                          &adopt->ns, &store[i]->name, adopt->file,
+                          adopt->line);
+            return NGX_ERROR;
+        }
+
+        adopt->dir = remote->dir;
+
+        if (ngx_http_registry_adopt_dirs(mcf, store[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_registry_adopt_dirs(ngx_http_registry_main_conf_t *mcf,
+    ngx_http_registry_store_t *store)
+{
+    ngx_str_t                    *dir;
+    ngx_uint_t                    i;
+    ngx_http_registry_remote_t  **remote;
+
+    remote = mcf->remotes.elts;
+
+    for (i = 0; i < mcf->remotes.nelts; i++) {
+
+        if (remote[i]->store != store) {
+            continue;
+        }
+
+        dir = ngx_array_push(&store->evict->adopt->dirs);
+        if (dir == NULL) {
+            return NGX_ERROR;
+        }
+
+        *dir = remote[i]->dir;
+    }
+
+    return NGX_OK;
 }

@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(173);
+	->plan(179);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -99,7 +99,7 @@ registry_store local {
 }
 EOF
 
-for (qw/ max_size=1g min_free=1g inactive=1d /) {
+for (qw/ max_size=1g min_free=1g inactive=1d adopt=docker.io /) {
 	my ($name, $value) = split(/=/);
 
 	refused($t, "$name of a store", <<"EOF",
@@ -153,6 +153,24 @@ registry_cache two { path %%TESTDIR%%/a;  max_size 1g; }
 registry_store one { path %%TESTDIR%%/a; }              # here
 EOF
 	qr/registry_store "one" has the path of registry_cache "two"/);
+
+for my $ns ('docker.io', 'ghcr.io', 'ghcr.io:443') {
+	refused($t, "adopt for $ns", <<"EOF",
+registry_cache edge {
+    path %%TESTDIR%%/a;  max_size 1g;
+    adopt $ns;                                          # here
+}
+registry_cache two { path %%TESTDIR%%/b;  max_size 1g; }
+registry_remote quay.io { cache edge;  url http://127.0.0.1:1; }
+registry_remote ghcr.io { cache two;  url http://127.0.0.1:1; }
+EOF
+		qr/"$ns" is no registry_remote with this cache/);
+}
+
+accepted($t, 'adopt for an alias', <<'EOF');
+registry_cache edge { path %%TESTDIR%%/a;  max_size 1g;  adopt x.example; }
+registry_remote quay.io { cache edge;  url http://127.0.0.1:1;  alias x.example; }
+EOF
 
 refused($t, 'a cache as a registry', <<'EOF', qr/"edge" is a registry_cache, not/);
 registry_cache edge { path %%TESTDIR%%/a;  max_size 1g; }
