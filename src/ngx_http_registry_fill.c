@@ -31,6 +31,8 @@ static void ngx_http_registry_run_keep(ngx_http_registry_run_t *run,
 static ngx_int_t ngx_http_registry_run_write(ngx_http_registry_run_t *run,
     ngx_http_registry_op_t *op);
 static void ngx_http_registry_run_kept(void *data);
+static void ngx_http_registry_run_undo(ngx_http_registry_run_t *run,
+    ngx_http_registry_op_e kind);
 static void ngx_http_registry_run_free(ngx_http_registry_run_t *run);
 
 
@@ -528,26 +530,41 @@ ngx_http_registry_run_kept(void *data)
                                       ngx_time());
     }
 
-    /* a full disk is no reason not to serve */
+    /* a purge may have come while it was written: it is undone */
 
-    if (op->status == NGX_ERROR) {
+    if (!ngx_http_registry_cache_unpurged(&run->manifest)) {
+        ngx_http_registry_run_undo(run,
+                               (op->kind == NGX_HTTP_REGISTRY_OP_TAG_WRITE)
+                                   ? NGX_HTTP_REGISTRY_OP_TAG_DELETE
+                                   : NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE);
+
+    } else if (op->status == NGX_ERROR) {
+
+        /* a full disk is no reason not to serve */
+
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, op->err,
                       "%s \"%s\" failed, registry_cache \"%V\", "
                       "repository \"%V\"", op->call, op->path,
                       &run->remote->store->name, &run->manifest.name);
-
-    } else if (!ngx_http_registry_cache_unpurged(&run->manifest)) {
-
-        /* a purge may have come while it was written: it is undone */
-
-        ngx_http_registry_run_delete(run,
-                               (op->kind == NGX_HTTP_REGISTRY_OP_TAG_WRITE)
-                                   ? NGX_HTTP_REGISTRY_OP_TAG_DELETE
-                                   : NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE);
     }
 
     ngx_http_registry_op_free(op);
     ngx_http_registry_run_free(run);
+}
+
+
+/* the purge did not find it on the disk, hence not in memcached either */
+
+static void
+ngx_http_registry_run_undo(ngx_http_registry_run_t *run,
+    ngx_http_registry_op_e kind)
+{
+    ngx_http_registry_run_delete(run, kind);
+
+    ngx_http_registry_fill_unshare(run->remote, &run->manifest);
+
+    run->copy.tag.len = 0;
+    ngx_http_registry_fill_unshare(run->remote, &run->copy);
 }
 
 

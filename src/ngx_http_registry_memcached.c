@@ -509,10 +509,17 @@ ngx_http_registry_memcached_work(ngx_http_registry_task_t *task)
 
     left = op->deadline - ngx_http_registry_memcached_now();
 
-    /* threads were scarce: the server would be blamed for it */
-
     if (left < (ngx_msec_int_t) op->memcached->timeout / 2) {
-        return;
+
+        /* threads were scarce: the server would be blamed for it */
+
+        if (op->kind != NGX_HTTP_REGISTRY_MEMCACHED_DELETE) {
+            return;
+        }
+
+        /* what is to go has to, and nobody waits for it */
+
+        left = op->memcached->timeout;
     }
 
     if (ngx_http_registry_memcached_seal(op) != NGX_OK) {
