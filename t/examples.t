@@ -354,8 +354,9 @@ $t->stop();
 my $hub = Test::Nginx::Origin->new($t, port => 8091);
 my $harbor = Test::Nginx::Origin->new($t, port => 8092);
 
-example('branch-office.conf', 'https://registry-1.docker.io' => $hub->url(),
-	'https://harbor.example.com' => $harbor->url());
+example('branch-office.conf',
+	'https://registry-1.docker.io' => 'http://127.0.0.1:8091',
+	'https://harbor.example.com' => 'http://127.0.0.1:8092');
 
 $registry = Images->new(port(8080));
 $image = $hub->image('library/alpine', '3', [ $blob = Images::blob('hub') ]);
