@@ -210,24 +210,21 @@ sub evict_client {
 	POSIX::_exit($done ? 0 : 1);
 }
 
-# bytes of files, and of those that are not finished
+# Bytes of files, and of those that are not finished.  What comes and goes
+# while this looks may be counted too, so it looks at nothing else.
 
 sub evict_used {
 	my ($server) = @_;
 	my ($finished, $unfinished) = (0, 0);
-	my @look = ("$dir/$server");
 
-	while (defined(my $path = shift @look)) {
-		if (-d $path) {
-			opendir(my $d, $path) or next;
-			push @look, map { "$path/$_" } grep { !/^\.\.?$/ }
-				readdir($d);
-			next;
-		}
+	my @files = $server eq 'evict'
+		? glob("$dir/evict/docker/registry/v2/{blobs/sha256/*/*/data,{repositories,blobs}/_tmp/*}")
+		: glob("$dir/$server/*");
 
-		my $size = -s _ // 0;
+	for my $file (@files) {
+		my $size = -s $file // next;
 
-		if ($path =~ m!/_tmp/|\.\d{10}$!) {
+		if ($file =~ m!/_tmp/|\.\d{10}$!) {
 			$unfinished += $size;
 
 		} else {

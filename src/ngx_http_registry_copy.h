@@ -67,6 +67,7 @@ typedef struct {
     unsigned                         finished:1;
     unsigned                         paused:1;  /* the ask is to be resumed */
     unsigned                         patient:1;
+    unsigned                         reserved:1;    /* room in the cache */
     ngx_uint_t                       busy;
     ngx_uint_t                       users;
     ngx_uint_t                       version;

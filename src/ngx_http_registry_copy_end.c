@@ -17,6 +17,10 @@
 
 
 static void ngx_http_registry_copy_publish(ngx_http_registry_copy_t *copy);
+static void ngx_http_registry_copy_unreserve(ngx_http_registry_copy_t *copy);
+static void ngx_http_registry_copy_crowded(ngx_http_registry_copy_t *copy);
+static ngx_uint_t ngx_http_registry_copy_logs(
+    ngx_http_registry_store_t *store);
 static void ngx_http_registry_copy_published(void *data);
 static void ngx_http_registry_copy_stored(ngx_http_registry_copy_t *copy);
 static void ngx_http_registry_copy_unlink(ngx_http_registry_copy_t *copy);
@@ -77,6 +81,16 @@ ngx_http_registry_copy_publish(ngx_http_registry_copy_t *copy)
 {
     ngx_http_registry_op_t  *op;
 
+    if (ngx_http_registry_evict_reserve(copy->blob.remote->store,
+                                        copy->hash.length)
+        != NGX_OK)
+    {
+        ngx_http_registry_copy_crowded(copy);
+        return;
+    }
+
+    copy->reserved = 1;
+
     op = ngx_http_registry_copy_op(copy, NGX_HTTP_REGISTRY_OP_TEMP_PUBLISH);
     if (op == NULL) {
         ngx_http_registry_copy_degrade(copy, NGX_ENOMEM, "a task for");
@@ -96,6 +110,58 @@ ngx_http_registry_copy_publish(ngx_http_registry_copy_t *copy)
     }
 
     ngx_http_registry_copy_run(copy, op, ngx_http_registry_copy_published);
+}
+
+
+static void
+ngx_http_registry_copy_unreserve(ngx_http_registry_copy_t *copy)
+{
+    if (copy->reserved) {
+        copy->reserved = 0;
+        ngx_http_registry_evict_unreserve(copy->blob.remote->store,
+                                          copy->hash.length);
+    }
+}
+
+
+/*
+ * More is fetched than can be removed at the same time: so that the limit
+ * holds, this blob is not kept.  Those who follow have all of it.
+ */
+
+static void
+ngx_http_registry_copy_crowded(ngx_http_registry_copy_t *copy)
+{
+    ngx_http_registry_store_t  *store;
+
+    store = copy->blob.remote->store;
+
+    if (ngx_http_registry_copy_logs(store)) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "registry_cache \"%V\" grows faster than it is evicted "
+                      "from: blobs of \"%V\" are not kept", &store->name,
+                      &copy->blob.remote->name);
+    }
+
+    ngx_http_registry_copy_discard(copy);
+    ngx_http_registry_copy_end(copy, NGX_HTTP_REGISTRY_FLIGHT_DEGRADED);
+}
+
+
+/* once in a while */
+
+static ngx_uint_t
+ngx_http_registry_copy_logs(ngx_http_registry_store_t *store)
+{
+    if (store->logged
+        && ngx_current_msec - store->logged <= NGX_HTTP_REGISTRY_COPY_LOG)
+    {
+        return 0;
+    }
+
+    store->logged = ngx_current_msec;
+
+    return 1;
 }
 
 
@@ -149,6 +215,8 @@ ngx_http_registry_copy_published(void *data)
 static void
 ngx_http_registry_copy_stored(ngx_http_registry_copy_t *copy)
 {
+    ngx_http_registry_copy_unreserve(copy);
+
     ngx_http_registry_evict_added(copy->blob.remote->store,
                                   &copy->blob.digest, copy->flight.written,
                                   ngx_time());
@@ -214,11 +282,7 @@ ngx_http_registry_copy_degrade(ngx_http_registry_copy_t *copy, ngx_err_t err,
 
     store = copy->blob.remote->store;
 
-    if (store->logged == 0
-        || ngx_current_msec - store->logged > NGX_HTTP_REGISTRY_COPY_LOG)
-    {
-        store->logged = ngx_current_msec;
-
+    if (ngx_http_registry_copy_logs(store)) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, err,
                       "%s a copy in registry_cache \"%V\" failed: blobs of "
                       "\"%V\" are passed on without one", call, &store->name,
@@ -293,6 +357,8 @@ static void
 ngx_http_registry_copy_discard(ngx_http_registry_copy_t *copy)
 {
     ngx_http_registry_op_t  *op;
+
+    ngx_http_registry_copy_unreserve(copy);
 
     if (copy->flight.file[0] == '\0') {
         return;

@@ -11,6 +11,8 @@
 
 #define NGX_HTTP_REGISTRY_EVICT_PAGES  8    /* beside what is shared */
 #define NGX_HTTP_REGISTRY_EVICT_SEEN   4096
+#define NGX_HTTP_REGISTRY_EVICT_EXCESS                                        \
+    (32 * 1024 * 1024 / NGX_HTTP_REGISTRY_EVICT_BLOCK)
 
 
 /* what this process said was used, by a hash of its digest */
@@ -23,6 +25,7 @@ struct ngx_http_registry_evict_seen_s {
 
 static ngx_int_t ngx_http_registry_evict_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
+static void ngx_http_registry_evict_wake(ngx_http_registry_evict_t *evict);
 static void ngx_http_registry_evict_touched(void *data);
 
 
@@ -129,7 +132,6 @@ ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
 {
     ngx_uint_t                         n, wake;
     ngx_http_registry_evict_t         *evict;
-    ngx_http_registry_slots_t          slots;
     ngx_http_registry_evict_item_t     item;
     ngx_http_registry_evict_shared_t  *sh;
 
@@ -164,15 +166,20 @@ ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
     ngx_shmtx_unlock(&evict->shpool->mutex);
 
     if (wake) {
-
-        /* with "master_process off" this process is the manager */
-
-        slots = (ngx_process == NGX_PROCESS_SINGLE)
-                    ? ngx_http_registry_wake_slot()
-                    : NGX_HTTP_REGISTRY_WAKE_MANAGER;
-
-        ngx_http_registry_wake_signal(evict->zone, slots);
+        ngx_http_registry_evict_wake(evict);
     }
+}
+
+
+/* with "master_process off" this process is the manager */
+
+static void
+ngx_http_registry_evict_wake(ngx_http_registry_evict_t *evict)
+{
+    ngx_http_registry_wake_signal(evict->zone,
+                                  (ngx_process == NGX_PROCESS_SINGLE)
+                                      ? ngx_http_registry_wake_slot()
+                                      : NGX_HTTP_REGISTRY_WAKE_MANAGER);
 }
 
 
@@ -291,6 +298,71 @@ ngx_http_registry_evict_room(ngx_http_registry_store_t *store, off_t size)
 
     return ngx_http_registry_evict_blocks(size) <= limit
            && sh->size <= limit + limit / 32;
+}
+
+
+ngx_int_t
+ngx_http_registry_evict_reserve(ngx_http_registry_store_t *store, off_t size)
+{
+    ngx_int_t                          rc;
+    ngx_uint_t                         wake;
+    ngx_atomic_uint_t                  excess;
+    ngx_http_registry_evict_t         *evict;
+    ngx_http_registry_evict_shared_t  *sh;
+
+    evict = store->evict;
+
+    if (evict == NULL) {
+        return NGX_OK;
+    }
+
+    sh = evict->sh;
+    excess = ngx_max(sh->limit / 32, NGX_HTTP_REGISTRY_EVICT_EXCESS);
+
+    ngx_shmtx_lock(&evict->shpool->mutex);
+
+    if (sh->size > sh->limit && sh->size - sh->limit > excess) {
+        rc = NGX_DECLINED;
+
+    } else {
+        sh->size += ngx_http_registry_evict_blocks(size);
+        rc = NGX_OK;
+    }
+
+    wake = (sh->size > sh->limit);
+
+    ngx_shmtx_unlock(&evict->shpool->mutex);
+
+    if (wake) {
+        ngx_http_registry_evict_wake(evict);
+    }
+
+    return rc;
+}
+
+
+void
+ngx_http_registry_evict_unreserve(ngx_http_registry_store_t *store,
+    off_t size)
+{
+    ngx_uint_t                  blocks;
+    ngx_http_registry_evict_t  *evict;
+
+    evict = store->evict;
+
+    if (evict == NULL) {
+        return;
+    }
+
+    blocks = ngx_http_registry_evict_blocks(size);
+
+    ngx_shmtx_lock(&evict->shpool->mutex);
+
+    /* a walk may have found out the true size since */
+
+    evict->sh->size -= ngx_min(evict->sh->size, blocks);
+
+    ngx_shmtx_unlock(&evict->shpool->mutex);
 }
 
 

@@ -234,13 +234,17 @@ ngx_http_registry_evict_estimate(ngx_http_registry_evict_manager_t *m)
 
     m->managers = ++m->sh->managers;
 
+    /* what was added meanwhile is known, and was not found */
+
+    m->found = m->sh->size;
+
     if (!m->sh->estimated) {
-        m->sh->size += size / NGX_HTTP_REGISTRY_EVICT_BLOCK;
+        m->found = size / NGX_HTTP_REGISTRY_EVICT_BLOCK;
+        m->sh->size += m->found;
         m->sh->estimated = 1;
     }
 
     m->sh->indexed = 0;
-    m->found = m->sh->size;
 
     ngx_shmtx_unlock(&m->evict->shpool->mutex);
 }

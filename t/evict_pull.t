@@ -42,14 +42,17 @@ http {
 
     registry_cache edge { path %%TESTDIR%%/cache;  max_size 160k; }
 
+    registry_cache small { path %%TESTDIR%%/small;  max_size 1m; }
+
     registry_remote docker.io { url http://127.0.0.1:%%PORT_8081%%;  cache edge; }
+    registry_remote ghcr.io { url http://127.0.0.1:%%PORT_8081%%;  cache small; }
 
     server {
         listen       127.0.0.1:8080;
         registry_namespace docker.io;
 
         location /v2/ {
-            registry_proxy docker.io;
+            registry_proxy all;
         }
     }
 }
@@ -58,7 +61,7 @@ EOF
 
 my $origin = Test::Nginx::Origin->new($t, port => 8081);
 
-$t->run()->plan(9);
+$t->run()->plan(14);
 
 ###############################################################################
 
@@ -94,12 +97,58 @@ is_deeply([ grep { -e $files[$_] } 0 .. 14 ], [ 0, 6 .. 14 ],
 is(pulled(0), 1, 'what was used');
 is($origin->requests(qr/GET .*$blobs[0]/), 0, 'is still here');
 
+# nothing is removed for a while: then what exceeds the limit too far is sent,
+# and not kept
+
+my @large = map { $origin->blob('b', $_ x 12_000_000) } 'a' .. 'e';
+my $manager = manager();
+
+kill 'STOP', $manager;
+is(scalar(grep { get($_) } @large), 5, 'too much, sent');
+ok(within(sub { kept(@large) == 3 }), 'some are kept');
+is(get($large[4]) && kept(@large), 3, 'no more of them');
+kill 'CONT', $manager;
+ok(within(sub { kept(@large) == 0 }), 'removed at last');
+ok(get($large[0]) && within(sub { $t->read_file('notice.log')
+	=~ /registry_cache "small" grows faster than it is evicted from/ }),
+	'logged');
+
+# the subs below know it too
+
+undef $t;
+
 ###############################################################################
 
 sub pulled {
 	return scalar grep {
 		request(GET => "/v2/library/a/blobs/$blobs[$_]")->status == 200
 	} @_;
+}
+
+sub get {
+	my ($blob) = @_;
+	return request(GET => "/v2/b/blobs/$blob->{digest}?ns=ghcr.io")->body
+		eq $blob->{content};
+}
+
+sub kept {
+	return scalar grep { -e $t->testdir()
+		. '/small/docker/registry/v2/blobs/sha256/'
+		. substr($_->{digest}, 7, 2) . '/' . substr($_->{digest}, 7)
+		. '/data' } @_;
+}
+
+sub manager {
+	my $master = $t->read_file('nginx.pid') + 0;
+
+	for my $proc (glob '/proc/[0-9]*') {
+		open(my $fh, '<', "$proc/stat") or next;
+		my ($pid, $parent) = <$fh> =~ /^(\d+) \(.*\) \S (\d+)/ or next;
+		open($fh, '<', "$proc/cmdline") or next;
+		return $pid if $parent == $master && <$fh> =~ /cache manager/;
+	}
+
+	die "no manager\n";
 }
 
 sub within {
