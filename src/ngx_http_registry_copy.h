@@ -88,6 +88,7 @@ typedef struct {
     off_t                            synced;
     ngx_http_registry_retry_t        retry;
     ngx_event_t                      pause;
+    ngx_uint_t                       walks;     /* of what is reserved */
 } ngx_http_registry_copy_t;
 
 

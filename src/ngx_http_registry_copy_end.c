@@ -82,7 +82,7 @@ ngx_http_registry_copy_publish(ngx_http_registry_copy_t *copy)
     ngx_http_registry_op_t  *op;
 
     if (ngx_http_registry_evict_reserve(copy->blob.remote->store,
-                                        copy->hash.length)
+                                        copy->hash.length, &copy->walks)
         != NGX_OK)
     {
         ngx_http_registry_copy_crowded(copy);
@@ -119,7 +119,7 @@ ngx_http_registry_copy_unreserve(ngx_http_registry_copy_t *copy)
     if (copy->reserved) {
         copy->reserved = 0;
         ngx_http_registry_evict_unreserve(copy->blob.remote->store,
-                                          copy->hash.length);
+                                          copy->hash.length, copy->walks);
     }
 }
 

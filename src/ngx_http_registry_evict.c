@@ -302,7 +302,8 @@ ngx_http_registry_evict_room(ngx_http_registry_store_t *store, off_t size)
 
 
 ngx_int_t
-ngx_http_registry_evict_reserve(ngx_http_registry_store_t *store, off_t size)
+ngx_http_registry_evict_reserve(ngx_http_registry_store_t *store,
+    off_t size, ngx_uint_t *walks)
 {
     ngx_int_t                          rc;
     ngx_uint_t                         wake;
@@ -326,6 +327,7 @@ ngx_http_registry_evict_reserve(ngx_http_registry_store_t *store, off_t size)
 
     } else {
         sh->size += ngx_http_registry_evict_blocks(size);
+        *walks = sh->walks;
         rc = NGX_OK;
     }
 
@@ -343,7 +345,7 @@ ngx_http_registry_evict_reserve(ngx_http_registry_store_t *store, off_t size)
 
 void
 ngx_http_registry_evict_unreserve(ngx_http_registry_store_t *store,
-    off_t size)
+    off_t size, ngx_uint_t walks)
 {
     ngx_uint_t                  blocks;
     ngx_http_registry_evict_t  *evict;
@@ -358,9 +360,11 @@ ngx_http_registry_evict_unreserve(ngx_http_registry_store_t *store,
 
     ngx_shmtx_lock(&evict->shpool->mutex);
 
-    /* a walk may have found out the true size since */
+    /* a walk that has ended since has counted what is there, and no more */
 
-    evict->sh->size -= ngx_min(evict->sh->size, blocks);
+    if (evict->sh->walks == walks) {
+        evict->sh->size -= ngx_min(evict->sh->size, blocks);
+    }
 
     ngx_shmtx_unlock(&evict->shpool->mutex);
 }

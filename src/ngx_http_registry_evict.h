@@ -102,14 +102,15 @@ ngx_uint_t ngx_http_registry_evict_room(ngx_http_registry_store_t *store,
 /*
  * Room for what is going to be published: NGX_DECLINED if the cache is over
  * its limit by a thirty-second part, and 32 MiB at least, so that nothing
- * should be added until more was removed.  It is given back in any case, and
- * before _added().
+ * should be added until more was removed.  It is given back in any case, with
+ * what was set here, and before _added(); what a worker that died has not
+ * given back is so by the next walk over the cache.
  */
 
 ngx_int_t ngx_http_registry_evict_reserve(ngx_http_registry_store_t *store,
-    off_t size);
+    off_t size, ngx_uint_t *walks);
 void ngx_http_registry_evict_unreserve(ngx_http_registry_store_t *store,
-    off_t size);
+    off_t size, ngx_uint_t walks);
 
 void ngx_http_registry_evict_status(ngx_http_registry_store_t *store,
     ngx_http_registry_evict_status_t *status);

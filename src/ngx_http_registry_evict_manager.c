@@ -777,6 +777,7 @@ ngx_http_registry_evict_walked(ngx_http_registry_evict_manager_t *m)
         }
 
         sh->size = size;
+        sh->walks++;
 
         ngx_shmtx_unlock(&m->evict->shpool->mutex);
     }

@@ -42,6 +42,7 @@ struct ngx_http_registry_evict_shared_s {
 
     /* under the mutex */
     ngx_uint_t     managers;    /* that there were: the last one counts */
+    ngx_uint_t     walks;       /* that have found out the size */
     ngx_uint_t     head;        /* counting on and on */
     ngx_uint_t     tail;
     ngx_uint_t     lost;        /* one did not fit: only the disk knows it */
