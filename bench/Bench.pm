@@ -23,7 +23,7 @@ use Images;
 ###############################################################################
 
 our @EXPORT = qw/ $dir $rounds $seconds $nginx %port %pid
-	add_nginx add_server alias start stop fresh
+	add_nginx add_server alias start stop fresh workers
 	compare ratio median spread
 	cpu pss status bytes static write_file read_file /;
 
@@ -122,7 +122,7 @@ sub start {
 	}
 
 	$pid{$server} = $command{$server}[0] eq $nginx
-		? worker($master{$server}) : $master{$server};
+		? (workers($server))[0] : $master{$server};
 }
 
 # starts it, again if it runs, with nothing in its directory
@@ -137,21 +137,26 @@ sub fresh {
 
 # which the master may not have started yet
 
-sub worker {
-	my ($master) = @_;
+sub workers {
+	my ($server, $n) = @_;
 
 	for (1 .. 100) {
-		for my $proc (glob('/proc/[0-9]*')) {
-			my ($pid, $parent) = (eval { read_file("$proc/stat") } // '')
-				=~ /^(\d+) \(.*\) \S (\d+)/s or next;
-			return $pid if $parent == $master
-				&& read_file("$proc/cmdline") =~ /worker process/;
-		}
+		my @workers = grep { is_worker($_, $master{$server}) }
+			map { m!/(\d+)$! } glob('/proc/[0-9]*');
+		return @workers if @workers >= ($n // 1);
 
 		sleep(0.1);
 	}
 
-	die "no worker of $master\n";
+	die "no workers of $server\n";
+}
+
+sub is_worker {
+	my ($pid, $master) = @_;
+	my $stat = eval { read_file("/proc/$pid/stat") } // return 0;
+
+	return $stat =~ /\) \S (\d+)/ && $1 == $master
+		&& read_file("/proc/$pid/cmdline") =~ /worker process/;
 }
 
 sub spawn {
@@ -262,16 +267,20 @@ sub spread {
 
 ###############################################################################
 
+# of a server, or of a process
+
 sub cpu {
 	my ($server) = @_;
-	my @stat = split / /, read_file("/proc/$pid{$server}/stat") =~ s/.*\) //sr;
+	my $pid = $pid{$server} // $server;
+	my @stat = split / /, read_file("/proc/$pid/stat") =~ s/.*\) //sr;
 
 	return ($stat[11] + $stat[12]) / $ticks;
 }
 
 sub pss {
 	my ($server) = @_;
-	my ($kb) = read_file("/proc/$pid{$server}/smaps_rollup") =~ /^Pss:\s+(\d+)/m;
+	my $pid = $pid{$server} // $server;
+	my ($kb) = read_file("/proc/$pid/smaps_rollup") =~ /^Pss:\s+(\d+)/m;
 
 	return $kb / 1024;
 }

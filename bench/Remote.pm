@@ -9,6 +9,7 @@ use warnings;
 use strict;
 
 use List::Util qw/ max min /;
+use POSIX ();
 use Time::HiRes qw/ sleep time /;
 
 use Bench;
@@ -170,9 +171,95 @@ sub cold_lock {
             proxy_cache_lock on;
             proxy_cache_lock_timeout $time;
             proxy_cache_lock_age $time;
+            proxy_read_timeout $time;
         }
     }
 EOF
+}
+
+###############################################################################
+
+# Many that wait: all of them want one blob, and its origin is stopped in the
+# middle of it.  What each worker has more of memory then than without clients,
+# and what it does while nothing comes.
+
+sub stopped {
+	my $size = 20 * 1024 * 1024;
+	my $clients = $ENV{CLIENTS} || 1000;
+	my $time = $ENV{STOPPED} || 60;
+
+	my $origin = origin();
+	my $blob = $origin->blob('bench/stopped', Images::blob(bytes($size)));
+	my $path = "/v2/bench/stopped/blobs/$blob->{digest}";
+
+	add_nginx('stopped', 18216, remote(18216, $origin, 'stopped'), 4);
+	cold_lock('stopped_lock', 18217, $origin, '1h');
+	$origin->set(rate => 2e6);
+
+	printf "%d clients of a blob, its origin stopped for %d s, 4 workers\n",
+		$clients, $time;
+	printf "  %-12s %8s %16s %18s\n", '', 'failed', 'MiB a worker',
+		'CPU a worker';
+
+	my ($ours, $peer) = map {
+		stopped_pull($_, $origin, $path, $clients, $time)
+	} qw/ stopped stopped_lock /;
+
+	printf "  most CPU of the registry / of proxy_cache_lock %8.2f\n\n",
+		$ours / ($peer || 1e-9);
+}
+
+sub stopped_pull {
+	my ($server, $origin, $path, $clients, $time) = @_;
+
+	fresh($server);
+
+	my @workers = workers($server, 4);
+	my @memory = map { pss($_) } @workers;
+
+	$origin->forget();
+
+	my $client = stopped_clients($server, $path, $clients);
+
+	sleep(0.1) while !$origin->requests(qr/blobs/);
+	sleep(2);
+	$origin->freeze();
+
+	# until all of them have what there is
+
+	sleep($time / 4);
+
+	my @cpu = map { cpu($_) } @workers;
+
+	sleep($time * 3 / 4);
+	@cpu = map { (cpu($workers[$_]) - $cpu[$_]) / $time * 4 / 3 * 100 } 0 .. 3;
+	@memory = map { pss($workers[$_]) - $memory[$_] } 0 .. 3;
+
+	$origin->thaw();
+	waitpid($client, 0);
+
+	printf "  %-12s %8s %6.1f .. %6.1f %8.3f .. %.3f %%\n", $server,
+		$? ? 'yes' : 'none', min(@memory), max(@memory), min(@cpu), max(@cpu);
+
+	stop($server);
+
+	return max(@cpu);
+}
+
+# a process that ends well if all of them have got all
+
+sub stopped_clients {
+	my ($server, $path, $clients) = @_;
+
+	my $pid = fork() // die "fork: $!\n";
+	return $pid if $pid;
+
+	eval { Pull::pull($port{$server}, $path, $clients) };
+
+	print "  $server: $@" if $@;
+	STDOUT->flush();
+
+	POSIX::_exit($@ ? 1 : 0);
 }
 
 ###############################################################################
