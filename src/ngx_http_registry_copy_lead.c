@@ -133,8 +133,9 @@ ngx_http_registry_copy_taken(void *data)
 {
     ngx_http_registry_copy_t *copy = data;
 
-    ngx_err_t  err;
-    ngx_int_t  rc;
+    ngx_err_t          err;
+    ngx_int_t          rc;
+    registry_digest_t  digest;
 
     copy->busy++;
 
@@ -157,7 +158,11 @@ ngx_http_registry_copy_taken(void *data)
         ngx_http_registry_copy_degrade(copy, (rc == NGX_ERROR) ? err : 0,
                                        "taking up");
 
-    } else if (copy->flight.size == (off_t) copy->hash.length) {
+    } else if (copy->flight.size == (off_t) copy->hash.length
+               || (copy->flight.size == -1
+                   && registry_hash_is(&copy->hash, &copy->blob.digest,
+                                       &digest)))
+    {
         ngx_http_registry_copy_complete(copy, NULL);
 
     } else {
