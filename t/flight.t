@@ -107,7 +107,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $left = Test::Nginx::Origin->new($t, port => 8082);
 my $right = Test::Nginx::Origin->new($t, port => 8083, store => $left);
 
-$t->run()->plan(169);
+$t->run()->plan(173);
 
 ###############################################################################
 
@@ -564,6 +564,19 @@ is(scalar @r, 2, 'killed after a reload, asked once more');
 is($r[1]{headers}{range}, "bytes=$MB-",
 	'killed after a reload, from where it was');
 
+# one whose remote fails gives up like any other
+
+($blob, $path) = cold($one, 'c/failing', 2 * $MB);
+$one->rule({ path => qr/$blob->{digest}/, times => 1, stall => $MB },
+	{ path => qr/$blob->{digest}/, skip => 1, status => 404 });
+$s = send_request(GET => $path);
+$in = read_some($s, $MB);
+$old = leader($cache);
+reload();
+ok(!response($s, in => $in)->complete, 'a remote that fails after a reload');
+ok(waited($old), 'a remote that fails after a reload, the old worker exits');
+$one->clear();
+
 # an old worker that is not given the time leaves it to others
 
 configure('500ms');
@@ -582,6 +595,19 @@ ok(waited($old), 'shut down');
 is(scalar(grep { $_->body eq $blob->{content} } @r), 8, 'and others go on');
 is(($one->requests(qr/$blob->{digest}/))[1]{headers}{range}, "bytes=$MB-",
 	'from where it was');
+
+# also what the remote has not answered yet
+
+($blob, $path) = cold($one, 'c/early', 4 * $MB);
+$one->rule({ path => qr/$blob->{digest}/, times => 1, hold => 1 });
+$s = send_request(GET => $path);
+$one->await(qr/$blob->{digest}/);
+reload();
+@r = map { response($_) } map { send_request(GET => $path) } 1 .. 8;
+is(scalar(grep { $_->body eq $blob->{content} } @r), 8,
+	'shut down early, and others go on');
+is($one->requests(qr/$blob->{digest}/), 2,
+	'shut down early, asked once more');
 
 ok(soon(sub { !temporary() }), 'no temporary files');
 
