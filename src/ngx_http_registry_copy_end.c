@@ -204,8 +204,14 @@ ngx_http_registry_copy_published(void *data)
 
         ngx_http_registry_copy_stored(copy);
 
-    } else {
+    } else if (copy->op->status == NGX_ERROR) {
         ngx_http_registry_copy_degrade(copy, copy->op->err, copy->op->call);
+
+    } else {
+
+        /* somebody has removed the file */
+
+        ngx_http_registry_copy_degrade(copy, NGX_ENOENT, "keeping");
     }
 
     ngx_http_registry_copy_release(copy);

@@ -133,8 +133,9 @@ ngx_http_registry_copy_taken(void *data)
 {
     ngx_http_registry_copy_t *copy = data;
 
-    ngx_err_t  err;
-    ngx_int_t  rc;
+    ngx_err_t          err;
+    ngx_int_t          rc;
+    registry_digest_t  digest;
 
     copy->busy++;
 
@@ -157,7 +158,11 @@ ngx_http_registry_copy_taken(void *data)
         ngx_http_registry_copy_degrade(copy, (rc == NGX_ERROR) ? err : 0,
                                        "taking up");
 
-    } else if (copy->flight.size == (off_t) copy->hash.length) {
+    } else if (copy->flight.size == (off_t) copy->hash.length
+               || (copy->flight.size == -1
+                   && registry_hash_is(&copy->hash, &copy->blob.digest,
+                                       &digest)))
+    {
         ngx_http_registry_copy_complete(copy, NULL);
 
     } else {
@@ -583,6 +588,15 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     copy->paused = 0;
     at = copy->hash.length;
 
+    /* it was this worker, which is to exit, that closed the connection */
+
+    if (ngx_exiting && failure->error == NGX_HTTP_REGISTRY_CALL_LOCAL
+        && copy->file == NULL && copy->op == NULL)
+    {
+        ngx_http_registry_copy_abandon(copy);
+        return;
+    }
+
     /* a refusal is final, unless a part of it was sent already */
 
     if (!copy->answered) {
@@ -595,11 +609,6 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
                   "broke off at byte %O: %s (%ui)", &copy->blob.remote->name,
                   copy->blob.digest.text, &copy->blob.name, at, reason,
                   failure->status);
-
-    if (ngx_exiting && copy->file == NULL && copy->op == NULL) {
-        ngx_http_registry_copy_abandon(copy);
-        return;
-    }
 
     pause = ngx_http_registry_blob_pause(&copy->retry, at, failure);
 

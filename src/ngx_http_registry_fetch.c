@@ -323,6 +323,7 @@ ngx_http_registry_fetch_degraded(ngx_http_registry_fetch_t *fetch)
     fetch->state = NGX_HTTP_REGISTRY_FETCH_DEGRADED;
 
     if (copy->fd != NGX_INVALID_FILE) {
+        fetch->known = 1;
         fetch->fd = copy->fd;
         fetch->size = copy->flight.size;
         fetch->ready = copy->hash.length;

@@ -40,6 +40,7 @@ static void ngx_http_registry_flight_change(ngx_event_t *ev);
 static void ngx_http_registry_flight_flush(ngx_event_t *ev);
 static void ngx_http_registry_flight_beat(ngx_event_t *ev);
 static void ngx_http_registry_flight_check(ngx_event_t *ev);
+static void ngx_http_registry_flight_bury(ngx_http_registry_flight_t *flight);
 static void ngx_http_registry_flight_expire(
     ngx_http_registry_flight_t *flight);
 
@@ -113,12 +114,12 @@ ngx_http_registry_flight_take(ngx_http_registry_flight_t *flight,
     rc = NGX_BUSY;
     e = ngx_http_registry_flight_find(sh, key, hash);
 
-    if (e) {
-        if (e->owner && ngx_http_registry_flight_left(e)) {
-            ngx_http_registry_flight_orphan(sh, e);
-        }
+    if (e && e->owner && ngx_http_registry_flight_left(e)) {
+        ngx_http_registry_flight_orphan(sh, e);
+        e = ngx_http_registry_flight_find(sh, key, hash);
+    }
 
-    } else if (!join) {
+    if (e == NULL && !join) {
         e = ngx_http_registry_flight_create(sh, key, hash);
         rc = NGX_OK;
     }
@@ -177,9 +178,16 @@ ngx_http_registry_flight_lead(ngx_http_registry_flight_t *flight,
 
     e = flight->entry;
 
-    e->owner = ngx_pid;
-    e->label_len = (u_short) label->len;
+    /* whole or none, also if we are killed here */
+
+    e->label_len = 0;
+    ngx_memory_barrier();
+
     ngx_memcpy(e->label, label->data, label->len);
+    ngx_memory_barrier();
+
+    e->label_len = (u_short) label->len;
+    e->owner = ngx_pid;
 
     flight->leads = 1;
 }
@@ -477,22 +485,40 @@ ngx_http_registry_flight_check(ngx_event_t *ev)
         ngx_http_registry_flight_expire(flight);
     }
 
-    if (e->generation == flight->generation
-        && ngx_http_registry_flight_unfinished(e->state)
-        && ngx_http_registry_flight_left(e))
-    {
-        ngx_http_registry_flight_look(flight);
-        flight->orphan = 1;
-        ngx_http_registry_flight_call(flight);
-        return;
+    if (e->owner && ngx_http_registry_flight_left(e)) {
+        ngx_http_registry_flight_bury(flight);
     }
 
-    if (ngx_http_registry_flight_changed(flight)) {
+    /* of an orphan until somebody takes it up */
+
+    if (flight->orphan || ngx_http_registry_flight_changed(flight)) {
         ngx_http_registry_flight_call(flight);
         return;
     }
 
     ngx_add_timer(ev, NGX_HTTP_REGISTRY_FLIGHT_CHECK);
+}
+
+
+/* perhaps no worker is started in the place of who led it and has died */
+
+static void
+ngx_http_registry_flight_bury(ngx_http_registry_flight_t *flight)
+{
+    ngx_http_registry_flight_entry_t  *e;
+
+    e = flight->entry;
+
+    ngx_http_registry_zone_lock(flight->zone);
+
+    if (e->generation == flight->generation
+        && e->owner && ngx_http_registry_flight_left(e))
+    {
+        ngx_http_registry_flight_orphan(
+                              ngx_http_registry_flights(flight->zone), e);
+    }
+
+    ngx_http_registry_zone_unlock(flight->zone);
 }
 
 
@@ -692,12 +718,7 @@ ngx_http_registry_flight_forget(ngx_http_registry_flight_t *flight,
     sh = ngx_http_registry_flights(flight->zone);
     index = &sh->index[e - sh->entries];
 
-    if (ended) {
-        index->listed = 0;
-        index->ended = 1;
-    }
-
-    index->since = ngx_current_msec;
+    ngx_http_registry_flight_orphan(sh, e);
 
     /* nobody will look how it ended, as may be with what has no file */
 
@@ -705,7 +726,6 @@ ngx_http_registry_flight_forget(ngx_http_registry_flight_t *flight,
         index->since -= NGX_HTTP_REGISTRY_FLIGHT_LINGER;
     }
 
-    e->owner = 0;
     flight->leads = 0;
 
     if (flight->timer.timer_set) {

@@ -136,7 +136,7 @@ ngx_http_registry_flight_entry_t *
 ngx_http_registry_flight_create(ngx_http_registry_flights_t *sh,
     ngx_str_t *key, uint32_t hash)
 {
-    ngx_uint_t                         generation;
+    size_t                             own;
     ngx_http_registry_flight_entry_t  *e;
     ngx_http_registry_flight_index_t  *index;
 
@@ -145,24 +145,28 @@ ngx_http_registry_flight_create(ngx_http_registry_flights_t *sh,
         return NULL;
     }
 
-    index->hash = hash;
-    index->listed = 1;
-    index->ended = 0;
-
     e = &sh->entries[index - sh->index];
 
     /* first, so that nobody who still looks takes it for what it was */
 
-    generation = e->generation + 1;
-    e->generation = generation;
+    index->listed = 0;
+    e->generation++;
     ngx_memory_barrier();
 
-    ngx_memzero(e, sizeof(ngx_http_registry_flight_entry_t));
+    own = offsetof(ngx_http_registry_flight_entry_t, owner);
+    ngx_memzero((u_char *) e + own, sizeof(*e) - own);
 
-    e->generation = generation;
     e->size = -1;
     e->key_len = (u_short) key->len;
     ngx_memcpy(e->key, key->data, key->len);
+
+    index->hash = hash;
+    index->ended = 0;
+    ngx_memory_barrier();
+
+    /* last, so that nobody finds the half of it, if we are killed */
+
+    index->listed = 1;
 
     return e;
 }
@@ -231,6 +235,20 @@ void
 ngx_http_registry_flight_orphan(ngx_http_registry_flights_t *sh,
     ngx_http_registry_flight_entry_t *e)
 {
+    ngx_http_registry_flight_index_t  *index;
+
+    index = &sh->index[e - sh->entries];
+
+    index->since = ngx_current_msec;
+
+    /* how it ended was said, and that was the last */
+
+    if (e->state > NGX_HTTP_REGISTRY_FLIGHT_DONE) {
+        index->listed = 0;
+        index->ended = 1;
+    }
+
+    ngx_memory_barrier();
+
     e->owner = 0;
-    sh->index[e - sh->entries].since = ngx_current_msec;
 }

@@ -78,7 +78,7 @@ ngx_http_registry_flight_entry_t *ngx_http_registry_flight_create(
 ngx_uint_t ngx_http_registry_flight_left(
     ngx_http_registry_flight_entry_t *e);
 
-/* nobody leads it, from now on */
+/* nobody leads it, from now on; one that had ended is found no more */
 
 void ngx_http_registry_flight_orphan(ngx_http_registry_flights_t *sh,
     ngx_http_registry_flight_entry_t *e);

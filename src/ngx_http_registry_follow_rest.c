@@ -35,6 +35,7 @@ ngx_int_t
 ngx_http_registry_follow_rest(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t                    rc;
+    registry_digest_t            digest;
     ngx_http_registry_fetch_t   *fetch;
     ngx_http_registry_follow_t  *f;
 
@@ -63,6 +64,12 @@ ngx_http_registry_follow_rest(ngx_http_registry_ctx_t *ctx)
     ctx->step = ngx_http_registry_rest_sent;
 
     /* all of it was there, and only not kept */
+
+    if (fetch->known && f->end == -1
+        && registry_hash_is(&f->hash, &ctx->digest, &digest))
+    {
+        f->end = f->seen;
+    }
 
     if (fetch->known && f->seen == f->end) {
         return ngx_http_registry_rest_complete(ctx);
@@ -319,6 +326,16 @@ ngx_http_registry_rest_complete(ngx_http_registry_ctx_t *ctx)
         return ngx_http_registry_follow_failed(ctx, &failure);
     }
 
+    /* of an empty one there is nothing else to send */
+
+    if (!ctx->request->header_sent) {
+        rc = ngx_http_registry_follow_header(ctx);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
     rc = ngx_http_registry_rest_send(ctx, NULL, 0, f->seen);
 
     if (rc == NGX_OK && !f->last) {
@@ -451,7 +468,7 @@ static ngx_int_t
 ngx_http_registry_rest_memory(ngx_http_registry_ctx_t *ctx, u_char *data,
     size_t len, off_t limit)
 {
-    size_t                       n, held;
+    size_t                       n, held, size;
     ngx_buf_t                   *b;
     ngx_http_registry_follow_t  *f;
 
@@ -461,13 +478,17 @@ ngx_http_registry_rest_memory(ngx_http_registry_ctx_t *ctx, u_char *data,
     n = (limit > f->pos) ? (size_t) (limit - f->pos) : 0;
 
     if (n) {
-        if ((size_t) (b->end - b->start) < n) {
-            b->start = ngx_palloc(ctx->request->pool, n);
+        size = b->end - b->start;
+
+        if (size < n) {
+            size = ngx_max(n, 2 * size);
+
+            b->start = ngx_palloc(ctx->request->pool, size);
             if (b->start == NULL) {
                 return NGX_ERROR;
             }
 
-            b->end = b->start + n;
+            b->end = b->start + size;
         }
 
         held = ngx_min(n, f->tail_len);

@@ -107,7 +107,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $left = Test::Nginx::Origin->new($t, port => 8082);
 my $right = Test::Nginx::Origin->new($t, port => 8083, store => $left);
 
-$t->run()->plan(163);
+$t->run()->plan(173);
 
 ###############################################################################
 
@@ -512,6 +512,23 @@ ok(request(GET => $path)->body eq $blob->{content}, 'killed, and taken up');
 @r = $one->requests(qr/$blob->{digest}/);
 is($r[1]{headers}{range}, "bytes=$MB-", 'killed, from where it was');
 
+# of what has no length all is there, and nobody knows it
+
+($blob, $path) = cold($one, 'c/unsized', 2 * $MB);
+$one->rule({ path => qr/$blob->{digest}/, times => 1, chunked => 1,
+	stall => 2 * $MB });
+@s = map { send_request(GET => $path) } 1 .. 8;
+@in = map { read_some($_, $MB) } @s;
+my $pid = leader($cache);
+kill 'KILL', $pid;
+@r = grep { pid($_) != $pid } map { response($s[$_], in => $in[$_]) } 0 .. 7;
+is(scalar(grep { $_->complete && $_->body eq $blob->{content} } @r),
+	scalar @r, 'killed, all was there');
+ok(stored($blob->{digest}), 'killed, all was there, kept');
+is($one->requests(qr/$blob->{digest}/), 1, 'killed, all was there, one request');
+
+$one->clear();
+
 # a reload
 
 ($blob, $path) = cold($one, 'c/reload', 4 * $MB);
@@ -527,6 +544,38 @@ $one->release();
 is(scalar(grep { $_->body eq $blob->{content} } @r), 16, 'reload');
 is($one->requests(qr/$blob->{digest}/), 1, 'reload, one request');
 ok(waited($old), 'reload, the old worker exits');
+
+# an old worker that is killed has no successor
+
+($blob, $path) = cold($one, 'c/drained', 4 * $MB);
+$one->rule({ path => qr/$blob->{digest}/, times => 1, stall => $MB });
+$s = send_request(GET => $path);
+read_some($s, $MB);
+$old = leader($cache);
+reload();
+@s = map { send_request(GET => $path) } 1 .. 8;
+@in = map { read_some($_, $MB) } @s;
+kill 'KILL', $old;
+@r = map { response($s[$_], in => $in[$_]) } 0 .. 7;
+is(scalar(grep { $_->body eq $blob->{content} } @r), 8,
+	'killed after a reload');
+@r = $one->requests(qr/$blob->{digest}/);
+is(scalar @r, 2, 'killed after a reload, asked once more');
+is($r[1]{headers}{range}, "bytes=$MB-",
+	'killed after a reload, from where it was');
+
+# one whose remote fails gives up like any other
+
+($blob, $path) = cold($one, 'c/failing', 2 * $MB);
+$one->rule({ path => qr/$blob->{digest}/, times => 1, stall => $MB },
+	{ path => qr/$blob->{digest}/, skip => 1, status => 404 });
+$s = send_request(GET => $path);
+$in = read_some($s, $MB);
+$old = leader($cache);
+reload();
+ok(!response($s, in => $in)->complete, 'a remote that fails after a reload');
+ok(waited($old), 'a remote that fails after a reload, the old worker exits');
+$one->clear();
 
 # an old worker that is not given the time leaves it to others
 
@@ -546,6 +595,19 @@ ok(waited($old), 'shut down');
 is(scalar(grep { $_->body eq $blob->{content} } @r), 8, 'and others go on');
 is(($one->requests(qr/$blob->{digest}/))[1]{headers}{range}, "bytes=$MB-",
 	'from where it was');
+
+# also what the remote has not answered yet
+
+($blob, $path) = cold($one, 'c/early', 4 * $MB);
+$one->rule({ path => qr/$blob->{digest}/, times => 1, hold => 1 });
+$s = send_request(GET => $path);
+$one->await(qr/$blob->{digest}/);
+reload();
+@r = map { response($_) } map { send_request(GET => $path) } 1 .. 8;
+is(scalar(grep { $_->body eq $blob->{content} } @r), 8,
+	'shut down early, and others go on');
+is($one->requests(qr/$blob->{digest}/), 2,
+	'shut down early, asked once more');
 
 ok(soon(sub { !temporary() }), 'no temporary files');
 

@@ -44,7 +44,7 @@ for my $disk ([ bytes => 'size=4m' ], [ inodes => 'size=64m,nr_inodes=40' ]) {
 	$mounted{"$d/$name"} = 1;
 }
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(43);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(51);
 
 %%TEST_GLOBALS%%
 
@@ -65,10 +65,12 @@ http {
     registry_cache bytes  { path %%TESTDIR%%/bytes; }
     registry_cache inodes { path %%TESTDIR%%/inodes; }
     registry_cache room   { path %%TESTDIR%%/room; }
+    registry_cache small  { path %%TESTDIR%%/small;  max_size 1m; }
 
     registry_remote bytes  { url http://127.0.0.1:8081;  cache bytes; }
     registry_remote inodes { url http://127.0.0.1:8081;  cache inodes; }
     registry_remote room   { url http://127.0.0.1:8081;  cache room; }
+    registry_remote small  { url http://127.0.0.1:8081;  cache small; }
 
     server {
         listen       127.0.0.1:8080 reuseport;
@@ -167,7 +169,8 @@ for my $size (0, 1, 4095, 4096, 4097, 65536, 65537) {
 	($blob, $path) = cold('inodes', $size);
 	my @names = fill("$d/inodes");
 
-	is(request(GET => $path)->body, $blob->{content}, "inodes, $size bytes");
+	my $r = request(GET => $path);
+	is($r->status . $r->body, "200$blob->{content}", "inodes, $size bytes");
 
 	unlink @names;
 }
@@ -207,6 +210,62 @@ system('rm', '-rf', "$d/bytes/docker") == 0 or die "can't remove\n";
 ok(request(GET => $path)->body eq $blob->{content}, 'room again');
 ok(soon(sub { request(GET => $path)->header('X-How') =~ /HIT/ }),
 	'room again, kept');
+
+# somebody removes what is being fetched
+
+($blob, $path) = cold('room', 4 * $MB);
+$origin->rule({ path => qr/$blob->{digest}/, stall => $MB, times => 1 });
+
+@s = map { send_request(GET => $path) } 1 .. 4;
+@in = map { read_some($_, $MB) } @s;
+system('rm', '-rf', "$d/room/docker") == 0 or die "can't remove\n";
+$origin->release();
+
+@r = map { response($s[$_], in => $in[$_]) } 0 .. 3;
+is(scalar(grep { $_->body eq $blob->{content} } @r), 4, 'removed, all of it');
+ok(request(GET => $path)->body eq $blob->{content}, 'removed, and again');
+ok(soon(sub { request(GET => $path)->header('X-How') =~ /HIT/ }),
+	'removed, and kept');
+
+# There is no room for it when all of it is there: nothing is got twice.  The
+# size is not known, or the client had to wait for something else.
+
+my $master = $t->read_file('nginx.pid') + 0;
+my ($manager) = `pgrep -P $master -f 'cache manager'` =~ /(\d+)/
+	or die "no manager\n";
+
+kill 'STOP', $manager;
+request(GET => (cold('small', 12 * $MB))[1]) for 1 .. 3;
+
+($blob, $path) = cold('small', 2 * $MB);
+$origin->rule({ path => qr/$blob->{digest}/, chunked => 1, stall => $MB });
+
+@s = map { send_request(GET => $path) } 1 .. 4;
+@in = map { read_some($_, $MB / 2) } @s;
+$origin->release();
+
+@r = map { response($s[$_], in => $in[$_]) } 0 .. 3;
+is(scalar(grep { $_->complete && $_->body eq $blob->{content} } @r), 4,
+	'no room, chunked');
+is($origin->requests(qr/$blob->{digest}/), 1, 'no room, chunked, asked once');
+
+($blob, $path) = cold('small', 2 * $MB);
+$origin->blob('a/c', $blob);
+$origin->rule({ path => qr/$blob->{digest}/, method => 'GET', stall => $MB },
+	{ path => qr/$blob->{digest}/, method => 'HEAD', delay => 1 });
+
+my $s = send_request(GET => $path);
+my $in = read_some($s, $MB);
+my $other = send_request(GET => "/v2/small/a/c/blobs/$blob->{digest}");
+$origin->await(qr/^HEAD .*$blob->{digest}/);
+$origin->release();
+
+ok(response($s, in => $in)->body eq $blob->{content}, 'no room');
+ok(response($other)->body eq $blob->{content}, 'no room, elsewhere');
+is($origin->requests(qr/^GET .*$blob->{digest}/), 1, 'no room, asked once');
+
+kill 'CONT', $manager;
+$origin->clear();
 
 # the process that fetches hangs: those of others go on without it
 

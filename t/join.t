@@ -31,6 +31,7 @@ my $t = Test::Nginx->new()->has(qw/http/)->todo_alerts()
 daemon off;
 user root;
 worker_processes 4;
+worker_shutdown_timeout 500ms;
 
 events {
 }
@@ -64,7 +65,7 @@ my $CLIENTS = 24;
 
 my $origin = Test::Nginx::Origin->new($t, port => 8081);
 
-$t->run()->plan(25);
+$t->run()->plan(26);
 
 ###############################################################################
 
@@ -162,6 +163,28 @@ cmp_ok(scalar(@left), '>', 0, 'kill, others are left');
 is(scalar(grep { $_->body eq $image->{content} } @left), scalar(@left),
 	'kill, bytes');
 is($origin->requests(qr/manifests/), 2, 'kill, asked once more');
+
+# the one that asks is an old one, and has no time: others ask
+
+$origin->clear();
+$origin->rule({ path => qr/manifests/, hold => 1, times => 1 });
+$image = $origin->image('drained', 'latest', [ 'layer' ]);
+$path = '/v2/three/drained/manifests/latest';
+$origin->forget();
+
+my $first = send_request(GET => $path);
+$origin->await(qr/manifests/, 1);
+$t->reload();
+
+for (1 .. 200) {
+	my $left = () = $t->read_file('error.log') =~ /gracefully shutting down/g;
+	last if $left == 4;
+	select(undef, undef, undef, 0.05);
+}
+
+@all = map { response($_) } map { send_request(GET => $path) } 1 .. $CLIENTS;
+is(scalar(grep { $_->body eq $image->{content} } @all), $CLIENTS,
+	'reload, bytes');
 
 ###############################################################################
 
