@@ -354,6 +354,13 @@ ngx_int_t ngx_http_registry_talk(ngx_http_registry_exchange_t *x);
 
 ngx_int_t ngx_http_registry_buffer(ngx_http_registry_exchange_t *x);
 
+/*
+ * 1 if the connection is good for another call: what is left of the answer, if
+ * anything, has been received.
+ */
+
+ngx_uint_t ngx_http_registry_spare(ngx_http_registry_exchange_t *x);
+
 /* what an answer says that a server gives which is not fit to serve; or NULL */
 
 const char *ngx_http_registry_unfit(ngx_http_registry_exchange_t *x);
