@@ -406,6 +406,20 @@ ngx_http_registry_exchange_run(ngx_http_registry_exchange_t *x)
 }
 
 
+ngx_log_t *
+ngx_http_registry_exchange_mute(ngx_http_registry_exchange_t *x,
+    ngx_uint_t level)
+{
+    x->muted = x->log;
+
+    if (x->log.log_level <= NGX_LOG_DEBUG) {
+        x->muted.log_level = ngx_min(x->log.log_level, level - 1);
+    }
+
+    return &x->muted;
+}
+
+
 ngx_int_t
 ngx_http_registry_exchange_idle(ngx_http_registry_exchange_t *x)
 {
