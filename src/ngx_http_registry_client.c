@@ -385,13 +385,6 @@ ngx_http_registry_exchange_run(ngx_http_registry_exchange_t *x)
 {
     ngx_int_t  rc;
 
-    if (x->running) {
-
-        /* what was started has ended at once: the step will see it */
-
-        return;
-    }
-
     x->running = 1;
 
     do {
