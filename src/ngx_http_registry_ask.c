@@ -699,6 +699,10 @@ ngx_http_registry_ask_redirected(ngx_http_registry_ask_t *ask)
         return NGX_DECLINED;
     }
 
+    if (ask->blob) {
+        ngx_http_registry_remote_answered(ask);
+    }
+
     ask->url = url;
     ask->foreign = !registry_url_same_origin(&url,
                                      &ngx_http_registry_ask_target(ask)->url);

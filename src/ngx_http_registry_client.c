@@ -332,9 +332,15 @@ ngx_http_registry_call_free(ngx_http_registry_call_t *call)
 {
     ngx_http_registry_exchange_t  *x = call->exchange;
 
+    ngx_uint_t  state;
+
     x->freed = 1;
 
-    ngx_http_registry_disconnect(x, 0, 0);
+    /* the head was all that was wanted, say */
+
+    state = (x->answered && ngx_http_registry_unfit(x)) ? NGX_PEER_FAILED : 0;
+
+    ngx_http_registry_disconnect(x, state, ngx_http_registry_spare(x));
     ngx_http_registry_resolve_cancel(x);
 
     if (x->timer.timer_set) {
@@ -379,13 +385,6 @@ ngx_http_registry_exchange_run(ngx_http_registry_exchange_t *x)
 {
     ngx_int_t  rc;
 
-    if (x->running) {
-
-        /* what was started has ended at once: the step will see it */
-
-        return;
-    }
-
     x->running = 1;
 
     do {
@@ -397,6 +396,20 @@ ngx_http_registry_exchange_run(ngx_http_registry_exchange_t *x)
     if (x->freed) {
         ngx_http_registry_exchange_destroy(x);
     }
+}
+
+
+ngx_log_t *
+ngx_http_registry_exchange_mute(ngx_http_registry_exchange_t *x,
+    ngx_uint_t level)
+{
+    x->muted = x->log;
+
+    if (x->log.log_level <= NGX_LOG_DEBUG) {
+        x->muted.log_level = ngx_min(x->log.log_level, level - 1);
+    }
+
+    return &x->muted;
 }
 
 

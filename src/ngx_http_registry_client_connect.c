@@ -159,20 +159,15 @@ ngx_http_registry_connect_addr(ngx_http_registry_exchange_t *x)
 static ngx_int_t
 ngx_http_registry_connect_new(ngx_http_registry_exchange_t *x)
 {
-    ngx_int_t   rc;
-    ngx_uint_t  level;
+    ngx_int_t  rc;
 
     ngx_http_registry_exchange_wait(x, NGX_HTTP_REGISTRY_WAIT_CONNECT);
 
-    /* that it failed is said once a minute, and not by nginx each time */
-
-    level = x->log.log_level;
-    x->log.log_level = (level > NGX_LOG_DEBUG)
-                       ? level : ngx_min(level, NGX_LOG_CRIT);
+    x->peer->log = ngx_http_registry_exchange_mute(x, NGX_LOG_ERR);
 
     rc = ngx_event_connect_peer(x->peer);
 
-    x->log.log_level = level;
+    x->peer->log = &x->log;
 
     return ngx_http_registry_connect_opened(x, rc);
 }

@@ -125,6 +125,8 @@ struct ngx_http_registry_exchange_s {
     ngx_http_log_ctx_t               log_ctx;   /* first in log.data: nginx
                                                    casts it to this */
     ngx_log_t                        log;
+    ngx_log_t                        muted;     /* for what nginx would say each
+                                                   time, and we once a minute */
 
     /* where to: route.c */
 
@@ -205,6 +207,14 @@ void ngx_http_registry_exchange_post(ngx_http_registry_exchange_t *x);
 
 void ngx_http_registry_exchange_wait(ngx_http_registry_exchange_t *x,
     ngx_http_registry_wait_e wait);
+
+/*
+ * The log for what is about to fail, perhaps: with what is worse than that
+ * level, unless it is for debugging.
+ */
+
+ngx_log_t *ngx_http_registry_exchange_mute(ngx_http_registry_exchange_t *x,
+    ngx_uint_t level);
 
 /* the step of who waits for a handler that sets the next one */
 
@@ -290,7 +300,7 @@ ngx_uint_t ngx_http_registry_tls_fits(ngx_http_registry_exchange_t *x,
 
 ngx_uint_t ngx_http_registry_tls_pending(ngx_connection_t *c);
 
-/* the alert that was received, or NULL */
+/* why TLS does not go on: an alert, or what is wrong here; or NULL */
 
 const char *ngx_http_registry_tls_reason(ngx_connection_t *c);
 
@@ -353,6 +363,13 @@ ngx_int_t ngx_http_registry_talk(ngx_http_registry_exchange_t *x);
 /* the buffer for what is read */
 
 ngx_int_t ngx_http_registry_buffer(ngx_http_registry_exchange_t *x);
+
+/*
+ * 1 if the connection is good for another call: what is left of the answer, if
+ * anything, has been received.
+ */
+
+ngx_uint_t ngx_http_registry_spare(ngx_http_registry_exchange_t *x);
 
 /* what an answer says that a server gives which is not fit to serve; or NULL */
 

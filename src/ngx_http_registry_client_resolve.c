@@ -148,7 +148,9 @@ ngx_http_registry_resolve_handler(ngx_resolver_ctx_t *ctx)
 
     x->step = ngx_http_registry_resolved;
 
-    ngx_http_registry_exchange_run(x);
+    /* nginx is in its list of those who wait, of whom none may go now */
+
+    ngx_http_registry_exchange_post(x);
 }
 
 

@@ -403,21 +403,34 @@ ngx_http_registry_deliver(ngx_http_registry_exchange_t *x, u_char *data,
 }
 
 
-/* the connection is good for another call if nothing is left of this one */
-
 static ngx_int_t
 ngx_http_registry_complete(ngx_http_registry_exchange_t *x)
 {
-    ngx_uint_t  keep;
+    return ngx_http_registry_exchange_finish(x, ngx_http_registry_spare(x));
+}
 
-    keep = x->call.response.keepalive
+
+ngx_uint_t
+ngx_http_registry_spare(ngx_http_registry_exchange_t *x)
+{
+    off_t       rest;
+    ngx_uint_t  whole;
+
+    if (!x->answered || x->peer->connection == NULL) {
+        return 0;
+    }
+
+    rest = x->in.last - x->in.pos;
+
+    whole = (x->body && x->call.response.chunked)
+            ? x->chunked.done && rest == 0 : rest == x->left;
+
+    return whole
+           && x->call.response.keepalive
            && x->complete
            && x->out.pos == x->out.last
-           && x->in.pos == x->in.last
            && !x->broken
            && !ngx_http_registry_tls_pending(x->peer->connection);
-
-    return ngx_http_registry_exchange_finish(x, keep);
 }
 
 

@@ -48,12 +48,12 @@ static void ngx_http_registry_tls_info(const ngx_ssl_conn_t *ssl_conn,
 static X509_STORE  *ngx_http_registry_tls_system;
 
 
-/* the last alert: why the other side does not go on */
+/* the last one that was seen: an alert, or what we could not go on with */
 
 static struct {
     const ngx_ssl_conn_t  *connection;
     const char            *text;                /* static */
-} ngx_http_registry_tls_alert;
+} ngx_http_registry_tls_failure;
 
 
 ngx_int_t
@@ -414,7 +414,9 @@ ngx_http_registry_tls(ngx_http_registry_exchange_t *x)
                                                NULL, 0);
     }
 
-    ngx_http_registry_tls_alert.connection = NULL;
+    ngx_http_registry_tls_failure.connection = NULL;
+
+    c->log = ngx_http_registry_exchange_mute(x, NGX_LOG_CRIT);
 
     rc = ngx_ssl_handshake(c);
 
@@ -452,6 +454,7 @@ ngx_http_registry_tls_done(ngx_http_registry_exchange_t *x)
     ngx_connection_t  *c;
 
     c = x->peer->connection;
+    c->log = &x->log;
 
     if (c->ssl->handshaked) {
 
@@ -614,28 +617,40 @@ const char *
 ngx_http_registry_tls_reason(ngx_connection_t *c)
 {
     if (c->ssl == NULL
-        || ngx_http_registry_tls_alert.connection != c->ssl->connection)
+        || ngx_http_registry_tls_failure.connection != c->ssl->connection)
     {
         return NULL;
     }
 
-    return ngx_http_registry_tls_alert.text;
+    return ngx_http_registry_tls_failure.text;
 }
 
 
 static void
 ngx_http_registry_tls_info(const ngx_ssl_conn_t *ssl_conn, int where, int ret)
 {
+    const char  *text;
+
     if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT
         && (ret & 0xff) != SSL3_AD_CLOSE_NOTIFY)
     {
-        ngx_http_registry_tls_alert.connection = ssl_conn;
-
         /* OpenSSL 3.0 has no text for this one */
 
-        ngx_http_registry_tls_alert.text =
-            (ret & 0xff) == NGX_HTTP_REGISTRY_TLS_CERTIFICATE_REQUIRED
-            ? "certificate required" : SSL_alert_desc_string_long(ret);
+        text = (ret & 0xff) == NGX_HTTP_REGISTRY_TLS_CERTIFICATE_REQUIRED
+               ? "certificate required" : SSL_alert_desc_string_long(ret);
+
+    } else if (where == SSL_CB_CONNECT_EXIT && ret <= 0
+               && ngx_http_registry_tls_failure.connection != ssl_conn)
+    {
+        text = ERR_reason_error_string(ERR_peek_last_error());
+
+    } else {
+        return;
+    }
+
+    if (text) {
+        ngx_http_registry_tls_failure.connection = ssl_conn;
+        ngx_http_registry_tls_failure.text = text;
     }
 }
 

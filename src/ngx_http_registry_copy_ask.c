@@ -28,6 +28,7 @@ ngx_http_registry_blob_ask(ngx_http_registry_blob_t *blob, const char *method,
         return NULL;
     }
 
+    ask->blob = 1;
     ask->method.data = (u_char *) method;
     ask->method.len = ngx_strlen(method);
 

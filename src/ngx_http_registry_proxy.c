@@ -355,6 +355,7 @@ ngx_http_registry_ask_for(ngx_http_registry_ctx_t *ctx, ngx_str_t *method)
 
     ask->method = *method;
     ask->name = ctx->remote_name;
+    ask->blob = (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB);
     ask->data = ctx;
 
     ctx->ask = ask;

@@ -28,6 +28,8 @@ static ngx_http_registry_entry_t *ngx_http_registry_remote_fares(
     ngx_http_registry_remote_t *remote, ngx_http_registry_fares_t *fares);
 static void ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
     u_char *buf, ngx_str_t *key, uint32_t *hash);
+static void ngx_http_registry_remote_storage(ngx_http_registry_ask_t *ask,
+    ngx_uint_t status);
 static void ngx_http_registry_remote_limits(ngx_http_registry_ask_t *ask);
 
 
@@ -143,6 +145,11 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_http_registry_remote_t  *remote;
     ngx_http_registry_fares_t    fares;
 
+    if (ask->blob && ask->foreign) {
+        ngx_http_registry_remote_storage(ask, status);
+        return;
+    }
+
     remote = ask->remote;
     ngx_str_set(&none, "");
 
@@ -181,12 +188,46 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
 }
 
 
+/* says nothing of the remote, which has answered before */
+
+static void
+ngx_http_registry_remote_storage(ngx_http_registry_ask_t *ask,
+    ngx_uint_t status)
+{
+    registry_str_t               path;
+    ngx_http_registry_remote_t  *remote;
+
+    remote = ask->remote;
+
+    if (status == 0
+        || (remote->storage
+            && ngx_current_msec - remote->storage
+               < NGX_HTTP_REGISTRY_REMOTE_LOG))
+    {
+        return;
+    }
+
+    remote->storage = ngx_current_msec;
+    path = registry_url_shown(ask->url.path);
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "registry_remote \"%V\": storage \"%*s\" answers %ui, "
+                  "peer \"%V\", \"%V %*s\"", &remote->name,
+                  ask->url.authority.len, ask->url.authority.data, status,
+                  &ask->peer, &ask->method, path.len, path.data);
+}
+
+
 void
 ngx_http_registry_remote_answered(ngx_http_registry_ask_t *ask)
 {
     ngx_http_registry_entry_t   *entry;
     ngx_http_registry_fares_t    fares;
     ngx_http_registry_remote_t  *remote;
+
+    if (ask->blob && ask->foreign) {
+        return;
+    }
 
     remote = ask->remote;
 

@@ -72,6 +72,8 @@ typedef struct {
     ngx_uint_t                   auth;
     ngx_msec_t                   unauthorized;  /* when this worker logged that
                                                    they do not suffice; or 0 */
+    ngx_msec_t                   storage;       /* likewise, that its storage
+                                                   fails */
     ngx_flag_t                   library;       /* "x" is "library/x" there */
 
     ngx_flag_t                   proxied;       /* "http_proxy", also "off" */
@@ -119,6 +121,8 @@ struct ngx_http_registry_ask_s {
                                                    challenges are not met */
     ngx_str_t                    via;           /* of the request that this is
                                                    for, or empty */
+    unsigned                     blob:1;        /* a redirect leads to storage,
+                                                   which is not the remote */
     unsigned                     push:1;        /* the scope is pull,push, the
                                                    target push_url, and that
                                                    without backup servers */

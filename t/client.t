@@ -24,7 +24,7 @@ use Time::HiRes qw/ sleep time /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(98);
+my $t = Test::Nginx->new()->has(qw/http/)->plan(101);
 
 $t->write_file_expand('nginx.conf', <<'EOF' =~ s/CALL_MODULE/call_module($t)/er);
 
@@ -52,6 +52,7 @@ http {
     registry_client none target=http://127.0.0.1:8081 keepalive=0;
     registry_client short target=http://127.0.0.1:8081
                     keepalive_timeout=100ms;
+    registry_client self target=http://127.0.0.1:8080;
     registry_client deaf target=http://127.0.0.1:8083 connect_timeout=500ms;
     registry_client patient target=http://127.0.0.1:8081 read_timeout=60s
                     first_timeout=60s send_timeout=60s;
@@ -78,6 +79,16 @@ http {
 
         location /patient/ {
             registry_call patient http://127.0.0.1:%%PORT_8081%%$request_uri;
+        }
+
+        # head and body in one piece, and which connection it is
+
+        location /number {
+            return 404 $connection;
+        }
+
+        location /self {
+            registry_call self http://127.0.0.1:%%PORT_8080%%/number;
         }
 
         location /refused/ {
@@ -197,6 +208,17 @@ $s->rule({ body => 'abcdef', headers => { 'Content-Length' => 3 } });
 is(call('/3')->body, 'abc', 'more than its length');
 is(connections(sub { call('/3') }), 1, 'not kept after it');
 $s->clear();
+
+# and when a call is freed, if all that is left of its answer has come
+
+call('/3');
+is(connections(sub { call('/3?free=header', method => 'HEAD') for 1 .. 3;
+	call('/3') }), 0, 'kept if freed at the head');
+my $number = call('/self')->body;
+call('/self?free=header');
+is(call('/self')->body, $number, 'kept if freed with a body that is there');
+is(connections(sub { call('/3000000?free=header'); call('/3') }), 1,
+	'not kept if freed with a body that is not');
 
 # no more than are to be kept
 

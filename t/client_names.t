@@ -28,7 +28,7 @@ select STDOUT; $| = 1;
 
 plan(skip_all => 'must be root') if $> != 0;
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(39);
+my $t = Test::Nginx->new()->has(qw/http/)->plan(43);
 my $dir = $t->testdir();
 
 # an address of this test's own, for the DNS server
@@ -200,6 +200,25 @@ for my $how (qw/ asks looks /) {
 	sleep(0.2);
 	close $c;
 }
+
+# by others who wait for the same, as soon as it is there
+
+for my $how (qw/ asks looks /) {
+	$dns->freeze();
+	@c = map { send_request(GET => "/$how/crowd.corp/3?free=all") } 1 .. 5;
+	sleep(0.3);
+	$dns->thaw();
+
+	my $rin = '';
+	vec($rin, fileno $_, 1) = 1 for @c;
+	ok(select($rin, undef, undef, 10 * $Test::Nginx::PATIENCE),
+		"$how, one frees all others");
+	close $_ for @c;
+}
+
+is(peer('/asks/kept.corp/3'), '127.0.0.1:' . port(8081), 'alive');
+is(scalar(() = $t->read_file('error.log') =~ /could not cancel/g), 0,
+	'none was gone for nginx');
 
 # what was not found is looked for again
 

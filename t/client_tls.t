@@ -251,7 +251,7 @@ my $s = Test::Nginx::Call::Server->new($t, port => 8451,
 
 $ENV{SSL_CERT_FILE} = $ca->file();
 
-$t->run()->plan(64);
+$t->run()->plan(67);
 
 ###############################################################################
 
@@ -276,7 +276,7 @@ error('other', qr/^TLS failed, [Hh]ost ?name mismatch$/);
 is(call('/wild/')->status, 200, 'wildcard');
 error('partial', qr/^TLS failed, [Hh]ost ?name mismatch$/);
 is(call('/off/')->status, 200, 'not verified if it is off');
-error('plain', qr/^TLS failed, /);
+error('plain', qr/^TLS failed, (?!the handshake was broken off)/);
 error('old', qr/^TLS failed, /);
 
 ###############################################################################
@@ -448,6 +448,21 @@ my $kept = () = $log =~ /the old ones stay in use/g;
 is($kept, 3, 'what could not be loaded is logged once');
 like($log, qr/registry: TLS failed, certificate has expired while TLS handshaking, remote: "expired"/,
 	'what is logged');
+
+# an error once a minute, and nothing by nginx, unless it is debugged
+
+$t->write_file('nginx.conf', $t->read_file('nginx.conf')
+	=~ s/(error_log \S+) debug;/$1 info;/r)->run();
+
+call('/expired/') for 1 .. 3;
+
+$t->stop();
+
+my @lines = grep { /remote: "expired"/ }
+	split(/\n/, substr($t->read_file('error.log'), length $log));
+is(scalar @lines, 3, 'each failure is logged');
+is(scalar(grep { /\[error\]/ } @lines), 1, 'once as an error');
+is(scalar(grep { /registry: TLS failed/ } @lines), 3, 'not by nginx');
 
 undef $t;
 

@@ -8,8 +8,9 @@
  *     location / { registry_call NAME http://host$request_uri; }
  *
  * Arguments of a request: "free" is the handler that frees the call (header,
- * body, send, done), "pin" the call's, "header" the value of X-Test.  What
- * went wrong is in X-Error of a 502.
+ * body, send, done), or "all": the last one frees the others of this worker,
+ * whose requests then hang; "pin" is the call's, "header" the value of X-Test.
+ * What went wrong is in X-Error of a 502.
  */
 
 
@@ -38,6 +39,7 @@ typedef struct {
     ngx_http_request_t          *request;
     ngx_http_registry_call_t    *call;
     ngx_str_t                    free;      /* in which handler */
+    ngx_queue_t                  queue;     /* of all calls */
 
     ngx_buf_t                   *buf;       /* on its way to the client */
     ngx_chain_t                  out;
@@ -69,7 +71,10 @@ static void ngx_http_registry_call_read(ngx_http_request_t *r);
 static void ngx_http_registry_call_write(ngx_http_request_t *r);
 static void ngx_http_registry_call_finalize(ngx_http_request_t *r,
     ngx_int_t rc);
+static void ngx_http_registry_call_gone(void *data);
 static void ngx_http_registry_call_cleanup(void *data);
+static void ngx_http_registry_call_free_others(
+    ngx_http_registry_call_ctx_t *ctx);
 static ngx_uint_t ngx_http_registry_call_freed(
     ngx_http_registry_call_ctx_t *ctx, const char *where);
 static ngx_int_t ngx_http_registry_call_on_header(
@@ -111,6 +116,11 @@ static char *ngx_http_registry_call_number(ngx_conf_t *cf,
 
 #define ngx_http_registry_call_offset(field)                                  \
     offsetof(ngx_http_registry_client_t, field)
+
+
+static ngx_queue_t  ngx_http_registry_calls = {
+    &ngx_http_registry_calls, &ngx_http_registry_calls
+};
 
 
 static ngx_http_registry_call_param_t  ngx_http_registry_call_params[] = {
@@ -260,10 +270,11 @@ ngx_http_registry_call_handler(ngx_http_request_t *r)
     ctx = cln->data;
     ngx_memzero(ctx, sizeof(ngx_http_registry_call_ctx_t));
 
-    cln->handler = ngx_http_registry_call_cleanup;
+    cln->handler = ngx_http_registry_call_gone;
 
     ctx->request = r;
     ngx_http_set_ctx(r, ctx, ngx_http_registry_call_module);
+    ngx_queue_insert_tail(&ngx_http_registry_calls, &ctx->queue);
 
     rc = ngx_http_registry_call_begin(r, ctx);
 
@@ -484,6 +495,36 @@ ngx_http_registry_call_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
 
 static void
+ngx_http_registry_call_gone(void *data)
+{
+    ngx_http_registry_call_ctx_t  *ctx = data;
+
+    ngx_queue_remove(&ctx->queue);
+
+    ngx_http_registry_call_cleanup(ctx);
+}
+
+
+static void
+ngx_http_registry_call_free_others(ngx_http_registry_call_ctx_t *ctx)
+{
+    ngx_queue_t                   *q;
+    ngx_http_registry_call_ctx_t  *other;
+
+    for (q = ngx_queue_head(&ngx_http_registry_calls);
+         q != ngx_queue_sentinel(&ngx_http_registry_calls);
+         q = ngx_queue_next(q))
+    {
+        other = ngx_queue_data(q, ngx_http_registry_call_ctx_t, queue);
+
+        if (other != ctx) {
+            ngx_http_registry_call_cleanup(other);
+        }
+    }
+}
+
+
+static void
 ngx_http_registry_call_cleanup(void *data)
 {
     ngx_http_registry_call_ctx_t  *ctx = data;
@@ -655,6 +696,10 @@ ngx_http_registry_call_on_done(ngx_http_registry_call_t *call)
 
     if (ngx_http_registry_call_freed(ctx, "done")) {
         return;
+    }
+
+    if (ctx->free.len == 3 && ngx_strncmp(ctx->free.data, "all", 3) == 0) {
+        ngx_http_registry_call_free_others(ctx);
     }
 
     if (call->error == NGX_HTTP_REGISTRY_CALL_OK) {
