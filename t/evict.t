@@ -145,12 +145,13 @@ spew("$repos/moved/_manifests/tags/2/current/link", "sha256:$lost\n");
 spew("$repos/untagged/_manifests/revisions/sha512/$kept/link");
 make_path("$repos/untagged/_manifests/tags", "$repos/empty/_manifests/tags");
 
-# nobody's business
+# nobody's business; uploads are not looked for
 
 my @own = map { spew("$repos/own/$_") } 'x', "_layers/sha256/$lost/x",
 	"_layers/sha256/x/link", "_layers/md5/$lost/link",
 	"_manifests/tags/x/current/link", "_manifests/tags/x/current/y",
 	"_manifests/sha256-$lost", "_uploads/x/data", "_uploads/x/startedat";
+utime(0, 0, $_) or die for grep { /_uploads/ } @own;
 push @own, spew("$repos/_tmp/new/link");
 symlink "$dir/elsewhere", "$repos/own/_layers/sha256/link" or die;
 push @own, spew("$dir/elsewhere/sha256/$lost/link"),
