@@ -172,12 +172,12 @@ ok(gone("$image/_manifests/tags/other"), 'a tag');
 ok(gone("$image/_manifests/revisions/sha256"), 'a manifest with its type');
 ok(gone("$image/_layers/sha256"), 'its layer');
 is_deeply(files($image), [ map { "$image/$_" } sort "_layers/sha512/$kept/link",
-	"_manifests/revisions/sha512/$kept/link",
+	"_manifests/lock", "_manifests/revisions/sha512/$kept/link",
 	"_manifests/revisions/sha512/$kept/media_type",
 	'_manifests/tags/tag/current/link',
 	"_manifests/tags/tag/index/sha512/$kept/link",
 	"_referrers/sha256/$lost/sha512-$kept" ], 'what is there stays');
-is(@{files("$repos/host_5000/tags")}, 6, 'also where it is called tags');
+is(@{files("$repos/host_5000/tags")}, 7, 'also where it is called tags');
 
 ok(gone("$repos/moved/_manifests/tags/1/index/sha256"), 'moved away from it');
 ok(-e "$repos/moved/_manifests/tags/1/current/link", 'and stays');
@@ -363,6 +363,7 @@ sub image {
 	$tag //= 'tag';
 
 	spew("$repo/_layers/$algorithm/$hex/link");
+	spew("$repo/_manifests/lock");
 	spew("$repo/_manifests/revisions/$algorithm/$hex/$_")
 		for qw/ link media_type /;
 	spew("$repo/_manifests/tags/$tag/index/$algorithm/$hex/link");
