@@ -138,8 +138,14 @@ ngx_http_registry_driver_t  ngx_http_registry_fs_driver = {
 static void
 ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
 {
-    ngx_uint_t      i;
+    char            path[NGX_MAX_PATH];
+    ngx_uint_t      i, n;
     struct statfs   fs;
+
+    static const char *const  parts[] = {
+        "", "/" NGX_HTTP_REGISTRY_FS_ROOT "/" NGX_HTTP_REGISTRY_FS_BLOBS,
+        "/" NGX_HTTP_REGISTRY_FS_ROOT "/" NGX_HTTP_REGISTRY_FS_REPOS
+    };
 
     static const uint32_t  network[] = {
         NGX_HTTP_REGISTRY_FS_NFS, NGX_HTTP_REGISTRY_FS_SMB,
@@ -149,16 +155,27 @@ ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
         NGX_HTTP_REGISTRY_FS_GPFS
     };
 
-    if (statfs((char *) store->path.data, &fs) == -1) {
-        ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
-                      "statfs() \"%V\" of %s \"%V\" failed", &store->path,
-                      ngx_http_registry_store_kind(store), &store->name);
-        return;
-    }
+    for (n = 0; n < sizeof(parts) / sizeof(parts[0]); n++) {
 
-    for (i = 0; i < sizeof(network) / sizeof(network[0]); i++) {
-        if ((uint32_t) fs.f_type == network[i]) {
-            store->network = 1;
+        (void) snprintf(path, sizeof(path), "%s%s",
+                        (char *) store->path.data, parts[n]);
+
+        if (statfs(path, &fs) == -1) {
+
+            if (n == 0 || ngx_errno != NGX_ENOENT) {
+                ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
+                              "statfs() \"%s\" of %s \"%V\" failed", path,
+                              ngx_http_registry_store_kind(store),
+                              &store->name);
+            }
+
+            continue;
+        }
+
+        for (i = 0; i < sizeof(network) / sizeof(network[0]); i++) {
+            if ((uint32_t) fs.f_type == network[i]) {
+                store->network = 1;
+            }
         }
     }
 }
@@ -296,6 +313,10 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
 
     if (ngx_fd_info(op->fd, &fi) == NGX_FILE_ERROR) {
         return ngx_http_registry_fs_failed(op, "fstat()", path.data);
+    }
+
+    if (!ngx_is_file(&fi)) {
+        return NGX_DECLINED;
     }
 
     op->of.fd = op->fd;
