@@ -108,6 +108,11 @@ ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
 
     p = ngx_cpymem(path->data, op->store->path.data, op->store->path.len);
 
+    if (op->apart) {
+        return ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_WAITING "/",
+                          sizeof("/" NGX_HTTP_REGISTRY_FS_WAITING "/") - 1);
+    }
+
     return ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
                       sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
 }

@@ -37,6 +37,8 @@ static void ngx_http_registry_fs_init(ngx_http_registry_store_t *store,
     ngx_log_t *log);
 static ngx_int_t ngx_http_registry_fs_start(ngx_http_registry_op_t *op);
 static void ngx_http_registry_fs_work(ngx_http_registry_task_t *task);
+static ngx_int_t ngx_http_registry_fs_locked(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_pt work);
 
 static ngx_int_t ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_blob_delete(ngx_http_registry_op_t *op);
@@ -135,6 +137,8 @@ ngx_http_registry_driver_t  ngx_http_registry_fs_driver = {
 };
 
 
+/* also where a part of it is a symbolic link to another file system */
+
 static void
 ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
 {
@@ -222,25 +226,55 @@ ngx_http_registry_fs_work(ngx_http_registry_task_t *task)
 {
     ngx_http_registry_op_t  *op = (ngx_http_registry_op_t *) task;
 
+    ngx_int_t                rc;
+    ngx_http_registry_fs_pt  work;
+
+    work = ngx_http_registry_fs_ops[op->kind].work;
+    rc = NGX_DECLINED;
+
+    /* first, since it may be adopted meanwhile: then it is found here */
+
+    if (op->waiting) {
+        rc = ngx_http_registry_fs_adopt_purge(op, work);
+    }
+
+    if (rc == NGX_ERROR) {
+        op->status = rc;
+        return;
+    }
+
+    op->status = ngx_http_registry_fs_locked(op, work);
+
+    if (op->status == NGX_DECLINED) {
+        op->status = rc;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_locked(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_pt work)
+{
     int        how;
     ngx_fd_t   lock;
+    ngx_int_t  rc;
 
     how = ngx_http_registry_fs_ops[op->kind].lock;
-    lock = NGX_INVALID_FILE;
 
-    if (how) {
-        op->status = ngx_http_registry_fs_lock_manifests(op, how, &lock);
-
-        if (op->status != NGX_OK) {
-            return;
-        }
+    if (how == 0) {
+        return work(op);
     }
 
-    op->status = ngx_http_registry_fs_ops[op->kind].work(op);
-
-    if (lock != NGX_INVALID_FILE) {
-        (void) close(lock);
+    rc = ngx_http_registry_fs_lock_manifests(op, how, &lock);
+    if (rc != NGX_OK) {
+        return rc;
     }
+
+    rc = work(op);
+
+    (void) close(lock);
+
+    return rc;
 }
 
 
@@ -733,7 +767,10 @@ ngx_http_registry_fs_manifest_delete(ngx_http_registry_op_t *op)
                               ngx_http_registry_fs_digest(&op->digest));
 
     rc = ngx_http_registry_fs_exists(op, path.data);
-    if (rc != NGX_OK) {
+
+    /* while it is adopted, its tags may have come without it */
+
+    if (rc == NGX_ERROR || (rc == NGX_DECLINED && op->waiting == NULL)) {
         return rc;
     }
 
