@@ -47,6 +47,7 @@
 /* beside the layout, in the directory of a cache */
 
 #define NGX_HTTP_REGISTRY_FS_ADOPT     "_adopt"
+#define NGX_HTTP_REGISTRY_FS_WAITING   NGX_HTTP_REGISTRY_FS_ADOPT "/registry/v2"
 
 
 /* the two arguments that a digest is in such a path */
@@ -420,6 +421,15 @@ ngx_int_t ngx_http_registry_fs_adopt_step(ngx_http_registry_op_t *op,
 
 void ngx_http_registry_fs_adopt_close(ngx_http_registry_op_t *op,
     ngx_http_registry_fs_adopt_t *adopt);
+
+/*
+ * Does that to what waits to be adopted, where op->apart is set: under the
+ * name that it will have, and under op->waiting.  NGX_OK if there was such a
+ * thing.  To be done before it is done to what is adopted already.
+ */
+
+ngx_int_t ngx_http_registry_fs_adopt_purge(ngx_http_registry_op_t *op,
+    ngx_int_t (*work)(ngx_http_registry_op_t *op));
 
 /* takes away what is left, to be removed as what was purged: out: op->temp */
 

@@ -534,6 +534,44 @@ ngx_http_registry_fs_adopt_named(ngx_http_registry_fs_adopt_t *adopt,
 
 
 ngx_int_t
+ngx_http_registry_fs_adopt_purge(ngx_http_registry_op_t *op,
+    ngx_int_t (*work)(ngx_http_registry_op_t *op))
+{
+    char                      *name;
+    ngx_int_t                  rc, found;
+    ngx_http_registry_path_t   path;
+
+    ngx_http_registry_fs_adopt_path(op, &path, "");
+
+    rc = ngx_http_registry_fs_exists(op, path.data);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    name = op->name;
+
+    op->apart = 1;
+    found = work(op);
+
+    if (found != NGX_ERROR && ngx_strcmp(op->waiting, name) != 0) {
+
+        op->apart = 2;
+        op->name = op->waiting;
+        rc = work(op);
+
+        if (rc != NGX_DECLINED) {
+            found = rc;
+        }
+    }
+
+    op->apart = 0;
+    op->name = name;
+
+    return found;
+}
+
+
+ngx_int_t
 ngx_http_registry_fs_adopt_end(ngx_http_registry_op_t *op)
 {
     ngx_int_t                 rc;

@@ -362,9 +362,17 @@ ngx_http_registry_fs_sweep_entry(ngx_http_registry_op_t *op,
         return ngx_http_registry_fs_sweep_enter(op, sweep);
     }
 
-    return S_ISREG(sb.st_mode)
-               ? sweep->file(op, path->data, sweep->data)
-               : NGX_DECLINED;
+    if (!S_ISREG(sb.st_mode)) {
+        return NGX_DECLINED;
+    }
+
+    /* it goes with its directory, and keeps that for nothing */
+
+    if (ngx_http_registry_fs_ends(path, "/_manifests/lock")) {
+        return NGX_OK;
+    }
+
+    return sweep->file(op, path->data, sweep->data);
 }
 
 
@@ -442,6 +450,8 @@ ngx_http_registry_fs_sweep_leave(ngx_http_registry_fs_sweep_t *sweep)
     {
         ngx_memcpy(path->data + path->len, "/tags", sizeof("/tags"));
         (void) rmdir(path->data);
+        ngx_memcpy(path->data + path->len, "/lock", sizeof("/lock"));
+        (void) unlink(path->data);
         path->data[path->len] = '\0';
     }
 

@@ -19,6 +19,8 @@
 
 static u_char *ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path);
+static ngx_int_t ngx_http_registry_fs_rename(ngx_http_registry_op_t *op,
+    const char *from, const char *to);
 static ngx_int_t ngx_http_registry_fs_mkdir(ngx_http_registry_op_t *op,
     const char *path);
 static ngx_int_t ngx_http_registry_fs_sync_name(ngx_http_registry_op_t *op,
@@ -105,6 +107,11 @@ ngx_http_registry_fs_root(ngx_http_registry_op_t *op,
     u_char  *p;
 
     p = ngx_cpymem(path->data, op->store->path.data, op->store->path.len);
+
+    if (op->apart) {
+        return ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_WAITING "/",
+                          sizeof("/" NGX_HTTP_REGISTRY_FS_WAITING "/") - 1);
+    }
 
     return ngx_cpymem(p, "/" NGX_HTTP_REGISTRY_FS_ROOT "/",
                       sizeof("/" NGX_HTTP_REGISTRY_FS_ROOT "/") - 1);
@@ -321,6 +328,13 @@ ngx_http_registry_fs_sync_parent(ngx_http_registry_op_t *op,
 
     fd = open(dir.data, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
 
+    /* of a cache it may have been taken away meanwhile, since it is empty */
+
+    if (fd == NGX_INVALID_FILE && ngx_errno == NGX_ENOENT && op->store->evict)
+    {
+        return NGX_OK;
+    }
+
     if (fd == NGX_INVALID_FILE) {
         return ngx_http_registry_fs_failed(op, "open()", dir.data);
     }
@@ -343,6 +357,21 @@ ngx_int_t
 ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
     const char *to)
 {
+    ngx_int_t  rc;
+
+    rc = ngx_http_registry_fs_rename(op, from, to);
+
+    return (rc == NGX_ERROR && op->err == NGX_EXDEV)
+           ? ngx_http_registry_fs_copy(op, from, to) : rc;
+}
+
+
+/* the same on one file system */
+
+static ngx_int_t
+ngx_http_registry_fs_rename(ngx_http_registry_op_t *op, const char *from,
+    const char *to)
+{
     ngx_int_t   rc;
     ngx_uint_t  tries;
 
@@ -353,7 +382,7 @@ ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
         }
 
         if (ngx_errno != NGX_ENOENT || tries == 0) {
-            break;
+            return ngx_http_registry_fs_failed(op, "rename()", to);
         }
 
         /* no directory is made for what somebody has taken away */
@@ -367,12 +396,6 @@ ngx_http_registry_fs_publish(ngx_http_registry_op_t *op, const char *from,
             return NGX_ERROR;
         }
     }
-
-    if (ngx_errno == NGX_EXDEV) {
-        return ngx_http_registry_fs_copy(op, from, to);
-    }
-
-    return ngx_http_registry_fs_failed(op, "rename()", to);
 }
 
 
@@ -710,18 +733,13 @@ ngx_http_registry_fs_copy(ngx_http_registry_op_t *op, const char *from,
         rc = ngx_http_registry_fs_failed(op, "close()", temp.data);
     }
 
-    if (rc == NGX_OK && rename(temp.data, to) == -1) {
-        rc = ngx_http_registry_fs_failed(op, "rename()", to);
+    if (rc == NGX_OK) {
+        rc = ngx_http_registry_fs_rename(op, temp.data, to);
     }
 
-    if (rc != NGX_OK) {
-        (void) unlink(temp.data);
-        return rc;
-    }
+    (void) unlink((rc == NGX_OK) ? from : temp.data);
 
-    (void) unlink(from);
-
-    return ngx_http_registry_fs_sync_name(op, to);
+    return rc;
 }
 
 

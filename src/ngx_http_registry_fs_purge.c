@@ -11,6 +11,8 @@
 #include <fnmatch.h>
 
 
+/* below that a directory for each op->apart, with the names of that place */
+
 #define NGX_HTTP_REGISTRY_FS_PURGED  NGX_HTTP_REGISTRY_FS_TMP "/%s"
 
 
@@ -57,17 +59,17 @@ ngx_http_registry_fs_purge(ngx_http_registry_op_t *op)
 {
     ngx_int_t                  rc, found;
     const char *const         *part;
-    ngx_http_registry_path_t   dir, path;
+    ngx_http_registry_path_t   path;
 
-    ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_TMP);
+    if (op->temp[0] == '\0') {
 
-    if (ngx_http_registry_fs_temp_name(op, dir.data, &path) != NGX_OK) {
-        return NGX_ERROR;
+        if (ngx_http_registry_fs_temp_name(op, "", &path) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_cpystrn((u_char *) op->temp, (u_char *) path.data + 1,
+                           sizeof(op->temp));
     }
-
-    (void) ngx_cpystrn((u_char *) op->temp,
-                       (u_char *) strrchr(path.data, '/') + 1,
-                       sizeof(op->temp));
 
     found = NGX_DECLINED;
     part = op->all ? ngx_http_registry_fs_purge_all
@@ -93,12 +95,25 @@ static ngx_int_t
 ngx_http_registry_fs_purge_hide(ngx_http_registry_op_t *op, const char *part)
 {
     ngx_int_t                 rc;
+    ngx_uint_t                apart;
     ngx_http_registry_path_t  from, to;
 
     ngx_http_registry_fs_path(op, &from, NGX_HTTP_REGISTRY_FS_REPO "%s",
                               op->name, part);
-    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_PURGED "/%s%s",
-                              op->temp, op->name, part);
+
+    /* all of a namespace that has none where it waits */
+
+    if (op->name[0] == '\0') {
+        from.data[--from.len] = '\0';
+    }
+
+    apart = op->apart;
+    op->apart = 0;
+
+    ngx_http_registry_fs_path(op, &to, NGX_HTTP_REGISTRY_FS_PURGED "/%u/%s%s",
+                              op->temp, (unsigned) apart, op->name, part);
+
+    op->apart = apart;
 
     rc = ngx_http_registry_fs_exists(op, from.data);
     if (rc != NGX_OK) {
@@ -279,7 +294,7 @@ ngx_http_registry_fs_purge_list(ngx_http_registry_op_t *op,
     const char                *name, *p;
     ngx_http_registry_path_t   dir;
 
-    ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_PURGED "/",
+    ngx_http_registry_fs_path(op, &dir, NGX_HTTP_REGISTRY_FS_PURGED "/0/",
                               op->temp);
 
     name = path->data + dir.len;

@@ -29,10 +29,13 @@ static ngx_int_t ngx_http_registry_fs_upload_state(
     ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_upload_verify(
     ngx_http_registry_op_t *op, const char *path);
+static void ngx_http_registry_fs_expire_uploads(ngx_http_registry_op_t *op,
+    time_t before);
 static void ngx_http_registry_fs_expire_dir(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, time_t before);
 static void ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
     const char *dir, const char *name, time_t before);
+static ngx_fd_t ngx_http_registry_fs_expire_open(const char *path);
 
 
 ngx_int_t
@@ -171,13 +174,19 @@ ngx_http_registry_fs_upload_open(ngx_http_registry_op_t *op)
         return NGX_DECLINED;
     }
 
-    if (!op->exclusive) {
+    if (!op->exclusive || (uint64_t) ngx_file_size(&fi) == op->hash.length) {
         return NGX_OK;
     }
 
-    if ((uint64_t) ngx_file_size(&fi) > op->hash.length
-        && ftruncate(op->fd, op->hash.length) == -1)
-    {
+    /* gigabytes may have come since: that is for a thread */
+
+    if (!op->threaded) {
+        (void) close(op->fd);
+        op->fd = NGX_INVALID_FILE;
+        return NGX_AGAIN;
+    }
+
+    if (ftruncate(op->fd, op->hash.length) == -1) {
         return ngx_http_registry_fs_failed(op, "ftruncate()", path.data);
     }
 
@@ -421,16 +430,12 @@ ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
 ngx_msec_t
 ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
 {
-    char                      *p;
     time_t                     now;
     ngx_str_t                  last;
-    ngx_uint_t                 i;
     ngx_msec_t                 next;
     ngx_msec_int_t             left;
     ngx_http_registry_op_t    *op;
     ngx_http_registry_path_t   path;
-
-    static const char *const   uploads[] = { "_uploads", NULL };
 
     /* the other managers of the process decide when it calls them all */
 
@@ -450,29 +455,15 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
     }
 
     now = ngx_time();
-    next = NGX_HTTP_REGISTRY_FS_NEXT_WALK;
 
-    op->last = op->name;
-    op->limit = NGX_HTTP_REGISTRY_FS_PAGE;
+    /* nobody uploads to a cache */
 
-    if (ngx_http_registry_fs_repositories(op, uploads) == NGX_OK) {
-
-        p = op->list.start;
-
-        for (i = 0; i < op->list.n; i++) {
-
-            ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOADS,
-                                      p);
-            ngx_http_registry_fs_expire_dir(op, &path,
-                                            now - store->upload_expires);
-
-            p += ngx_strlen(p) + 1;
-        }
-
-        if (op->list.next[0]) {
-            next = NGX_HTTP_REGISTRY_FS_NEXT_ROUND;
-        }
+    if (store->evict == NULL) {
+        ngx_http_registry_fs_expire_uploads(op, now - store->upload_expires);
     }
+
+    next = op->list.next[0] ? NGX_HTTP_REGISTRY_FS_NEXT_ROUND
+                            : NGX_HTTP_REGISTRY_FS_NEXT_WALK;
 
     ngx_memcpy(store->cursor, op->list.next, sizeof(store->cursor));
 
@@ -489,6 +480,39 @@ ngx_http_registry_fs_expire(ngx_http_registry_store_t *store)
     store->due = ngx_current_msec + next;
 
     return next;
+}
+
+
+/* of the next page of repositories */
+
+static void
+ngx_http_registry_fs_expire_uploads(ngx_http_registry_op_t *op, time_t before)
+{
+    char                      *p;
+    ngx_uint_t                 i;
+    ngx_http_registry_path_t   path;
+
+    static const char *const   uploads[] = { "_uploads", NULL };
+
+    op->last = op->name;
+    op->limit = NGX_HTTP_REGISTRY_FS_PAGE;
+
+    if (ngx_http_registry_fs_repositories(op, uploads) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, op->err,
+                      "%s \"%s\" of registry_store \"%V\" failed", op->call,
+                      op->path, &op->store->name);
+        return;
+    }
+
+    p = op->list.start;
+
+    for (i = 0; i < op->list.n; i++) {
+
+        ngx_http_registry_fs_path(op, &path, NGX_HTTP_REGISTRY_FS_UPLOADS, p);
+        ngx_http_registry_fs_expire_dir(op, &path, before);
+
+        p += ngx_strlen(p) + 1;
+    }
 }
 
 
@@ -556,10 +580,10 @@ ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
 
     /* what is locked is in use, however slowly */
 
-    fd = open(data.data, O_RDONLY|O_CLOEXEC);
+    fd = ngx_http_registry_fs_expire_open(data.data);
 
     if (fd == NGX_INVALID_FILE) {
-        fd = open(entry.data, O_RDONLY|O_CLOEXEC);
+        fd = ngx_http_registry_fs_expire_open(entry.data);
     }
 
     if (fd != NGX_INVALID_FILE && flock(fd, LOCK_EX|LOCK_NB) == -1) {
@@ -578,4 +602,18 @@ ngx_http_registry_fs_expire_entry(ngx_http_registry_op_t *op,
     if (fd != NGX_INVALID_FILE) {
         (void) close(fd);
     }
+}
+
+
+/* to be locked: NFS wants that to be for writing, which no directory is */
+
+static ngx_fd_t
+ngx_http_registry_fs_expire_open(const char *path)
+{
+    ngx_fd_t  fd;
+
+    fd = open(path, O_RDWR|O_NONBLOCK|O_CLOEXEC);
+
+    return (fd == NGX_INVALID_FILE)
+           ? open(path, O_RDONLY|O_NONBLOCK|O_CLOEXEC) : fd;
 }

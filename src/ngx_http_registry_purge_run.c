@@ -23,6 +23,8 @@ typedef struct {
 static ngx_int_t ngx_http_registry_purge_set(ngx_http_registry_ctx_t *ctx,
     registry_event_t *event);
 static ngx_int_t ngx_http_registry_purge_delete(ngx_http_registry_ctx_t *ctx);
+static ngx_http_registry_op_t *ngx_http_registry_purge_op(
+    ngx_http_registry_ctx_t *ctx, ngx_http_registry_op_e kind);
 static ngx_int_t ngx_http_registry_purge_deleted(
     ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_purge_forget(ngx_http_registry_ctx_t *ctx,
@@ -192,7 +194,7 @@ ngx_http_registry_purge_delete(ngx_http_registry_ctx_t *ctx)
 
     kind = ngx_http_registry_stages[p->stage].kind;
 
-    op = ngx_http_registry_op(ctx, kind);
+    op = ngx_http_registry_purge_op(ctx, kind);
     if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -211,6 +213,41 @@ ngx_http_registry_purge_delete(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_purge_forget(ctx, p->stage ? NULL : &ctx->reference);
 
     return ngx_http_registry_run_op(ctx, ngx_http_registry_purge_deleted);
+}
+
+
+/* also on what waits to be adopted, in one namespace without its name */
+
+static ngx_http_registry_op_t *
+ngx_http_registry_purge_op(ngx_http_registry_ctx_t *ctx,
+    ngx_http_registry_op_e kind)
+{
+    size_t                      len;
+    ngx_str_t                   name, *dir;
+    ngx_http_registry_op_t     *op;
+    ngx_http_registry_adopt_t  *adopt;
+
+    op = ngx_http_registry_op(ctx, kind);
+    adopt = ctx->store->evict->adopt;
+
+    if (op == NULL || adopt == NULL) {
+        return op;
+    }
+
+    name = ctx->name;
+    dir = &ctx->remote->dir;
+
+    if (adopt->dir.len == dir->len
+        && ngx_memcmp(adopt->dir.data, dir->data, dir->len) == 0)
+    {
+        len = ngx_min(dir->len + 1, name.len);
+        name.data += len;
+        name.len -= len;
+    }
+
+    op->waiting = ngx_http_registry_op_copy(op, &name);
+
+    return op->waiting ? op : NULL;
 }
 
 
@@ -286,7 +323,7 @@ ngx_http_registry_purge_all(ngx_http_registry_ctx_t *ctx)
 
     p = ctx->purge;
 
-    op = ngx_http_registry_op(ctx, NGX_HTTP_REGISTRY_OP_PURGE);
+    op = ngx_http_registry_purge_op(ctx, NGX_HTTP_REGISTRY_OP_PURGE);
     if (op == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -30,7 +30,10 @@ typedef enum {
      */
     NGX_HTTP_REGISTRY_OP_BLOB_OPEN = 0,
 
-    /* name, digest; with "all" not its link alone: others may have it too */
+    /*
+     * name, waiting, digest; with "all" not its link alone: others may have
+     * it too
+     */
     NGX_HTTP_REGISTRY_OP_BLOB_DELETE,
 
     /* name, from, digest: links what "from" links, or any does, if NULL */
@@ -91,18 +94,18 @@ typedef enum {
     /* name, digest, data, media type, tags, subject, descriptor */
     NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE,
 
-    /* name, digest: also what points to it, which is every such tag */
+    /* name, waiting, digest: also what points to it: every such tag */
     NGX_HTTP_REGISTRY_OP_MANIFEST_DELETE,
 
     /* name, digest, tags: point at it, or did already and still do */
     NGX_HTTP_REGISTRY_OP_TAG_WRITE,
 
-    /* name, tag */
+    /* name, waiting, tag */
     NGX_HTTP_REGISTRY_OP_TAG_DELETE,
 
     /*
-     * name; out: temp: takes away what a repository has, or with "all" what
-     * is below it too, by a new name
+     * name, waiting; out: temp: takes away what a repository has, or with
+     * "all" what is below it too, by a new name
      */
     NGX_HTTP_REGISTRY_OP_PURGE,
 
@@ -169,7 +172,7 @@ struct ngx_http_registry_op_s {
      * How it ended: NGX_OK; NGX_DECLINED, what it is about is not there;
      * NGX_BUSY, somebody else has the session; NGX_ABORT, the bytes are not
      * what the digest says; NGX_ERROR, and then err, call and path say what
-     * failed, and err is an errno.
+     * failed, and err is an errno.  "call" is never NULL.
      */
     ngx_int_t                    status;
     ngx_err_t                    err;
@@ -179,6 +182,8 @@ struct ngx_http_registry_op_s {
     /* what it is about; zero terminated, in the operation's pool */
 
     char                        *name;
+    char                        *waiting;   /* its name where it waits to be
+                                               adopted: NULL if nothing does */
     char                        *from;
     char                        *tag;
     char                        *last;
@@ -223,6 +228,7 @@ struct ngx_http_registry_op_s {
     unsigned                     linked:1;   /* name is known to have it */
     unsigned                     exclusive:1;
     unsigned                     threaded:1; /* runs in a thread: may be slow */
+    unsigned                     apart:2;    /* the driver's: of "waiting" */
 };
 
 

@@ -37,6 +37,8 @@ static void ngx_http_registry_fs_init(ngx_http_registry_store_t *store,
     ngx_log_t *log);
 static ngx_int_t ngx_http_registry_fs_start(ngx_http_registry_op_t *op);
 static void ngx_http_registry_fs_work(ngx_http_registry_task_t *task);
+static ngx_int_t ngx_http_registry_fs_locked(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_pt work);
 
 static ngx_int_t ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_blob_delete(ngx_http_registry_op_t *op);
@@ -135,11 +137,19 @@ ngx_http_registry_driver_t  ngx_http_registry_fs_driver = {
 };
 
 
+/* also where a part of it is a symbolic link to another file system */
+
 static void
 ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
 {
-    ngx_uint_t      i;
+    char            path[NGX_MAX_PATH];
+    ngx_uint_t      i, n;
     struct statfs   fs;
+
+    static const char *const  parts[] = {
+        "", "/" NGX_HTTP_REGISTRY_FS_ROOT "/" NGX_HTTP_REGISTRY_FS_BLOBS,
+        "/" NGX_HTTP_REGISTRY_FS_ROOT "/" NGX_HTTP_REGISTRY_FS_REPOS
+    };
 
     static const uint32_t  network[] = {
         NGX_HTTP_REGISTRY_FS_NFS, NGX_HTTP_REGISTRY_FS_SMB,
@@ -149,16 +159,27 @@ ngx_http_registry_fs_init(ngx_http_registry_store_t *store, ngx_log_t *log)
         NGX_HTTP_REGISTRY_FS_GPFS
     };
 
-    if (statfs((char *) store->path.data, &fs) == -1) {
-        ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
-                      "statfs() \"%V\" of %s \"%V\" failed", &store->path,
-                      ngx_http_registry_store_kind(store), &store->name);
-        return;
-    }
+    for (n = 0; n < sizeof(parts) / sizeof(parts[0]); n++) {
 
-    for (i = 0; i < sizeof(network) / sizeof(network[0]); i++) {
-        if ((uint32_t) fs.f_type == network[i]) {
-            store->network = 1;
+        (void) snprintf(path, sizeof(path), "%s%s",
+                        (char *) store->path.data, parts[n]);
+
+        if (statfs(path, &fs) == -1) {
+
+            if (n == 0 || ngx_errno != NGX_ENOENT) {
+                ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
+                              "statfs() \"%s\" of %s \"%V\" failed", path,
+                              ngx_http_registry_store_kind(store),
+                              &store->name);
+            }
+
+            continue;
+        }
+
+        for (i = 0; i < sizeof(network) / sizeof(network[0]); i++) {
+            if ((uint32_t) fs.f_type == network[i]) {
+                store->network = 1;
+            }
         }
     }
 }
@@ -205,25 +226,55 @@ ngx_http_registry_fs_work(ngx_http_registry_task_t *task)
 {
     ngx_http_registry_op_t  *op = (ngx_http_registry_op_t *) task;
 
+    ngx_int_t                rc;
+    ngx_http_registry_fs_pt  work;
+
+    work = ngx_http_registry_fs_ops[op->kind].work;
+    rc = NGX_DECLINED;
+
+    /* first, since it may be adopted meanwhile: then it is found here */
+
+    if (op->waiting) {
+        rc = ngx_http_registry_fs_adopt_purge(op, work);
+    }
+
+    if (rc == NGX_ERROR) {
+        op->status = rc;
+        return;
+    }
+
+    op->status = ngx_http_registry_fs_locked(op, work);
+
+    if (op->status == NGX_DECLINED) {
+        op->status = rc;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_registry_fs_locked(ngx_http_registry_op_t *op,
+    ngx_http_registry_fs_pt work)
+{
     int        how;
     ngx_fd_t   lock;
+    ngx_int_t  rc;
 
     how = ngx_http_registry_fs_ops[op->kind].lock;
-    lock = NGX_INVALID_FILE;
 
-    if (how) {
-        op->status = ngx_http_registry_fs_lock_manifests(op, how, &lock);
-
-        if (op->status != NGX_OK) {
-            return;
-        }
+    if (how == 0) {
+        return work(op);
     }
 
-    op->status = ngx_http_registry_fs_ops[op->kind].work(op);
-
-    if (lock != NGX_INVALID_FILE) {
-        (void) close(lock);
+    rc = ngx_http_registry_fs_lock_manifests(op, how, &lock);
+    if (rc != NGX_OK) {
+        return rc;
     }
+
+    rc = work(op);
+
+    (void) close(lock);
+
+    return rc;
 }
 
 
@@ -296,6 +347,10 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
 
     if (ngx_fd_info(op->fd, &fi) == NGX_FILE_ERROR) {
         return ngx_http_registry_fs_failed(op, "fstat()", path.data);
+    }
+
+    if (!ngx_is_file(&fi)) {
+        return NGX_DECLINED;
     }
 
     op->of.fd = op->fd;
@@ -712,7 +767,10 @@ ngx_http_registry_fs_manifest_delete(ngx_http_registry_op_t *op)
                               ngx_http_registry_fs_digest(&op->digest));
 
     rc = ngx_http_registry_fs_exists(op, path.data);
-    if (rc != NGX_OK) {
+
+    /* while it is adopted, its tags may have come without it */
+
+    if (rc == NGX_ERROR || (rc == NGX_DECLINED && op->waiting == NULL)) {
         return rc;
     }
 

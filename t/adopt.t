@@ -78,6 +78,10 @@ http {
         location = /status {
             registry_status;
         }
+
+        location /purge/ {
+            registry_purge;
+        }
     }
 
     # in front of the origin, to count
@@ -103,7 +107,7 @@ my $hub = Images->new($origin->port());
 my $theirs = Images->new($old->port());
 my $ours = Images->new(port(8080));
 
-$t->plan(69);
+$t->plan(78);
 
 ###############################################################################
 
@@ -244,6 +248,14 @@ spew("$v2/repositories/library/huge/_layers/"
 	. $huge->{digest} =~ tr!:!/!r . '/link', $huge->{digest});
 spew(data($huge));
 truncate(data($huge), 2 ** 40) or die;
+
+# and what is going to be purged, before and after that in any order
+
+my %purged = map { my $name = $_; map { ("library/$name$_",
+	Images::image([ Images::blob("$name $_") ])) } 1 .. 8 }
+	qw! all tag digest below/x !;
+lay($_, $purged{$_}) for sort keys %purged;
+
 give();
 
 $t->run();
@@ -259,6 +271,17 @@ ok($manager, 'adoption under way');
 is(join("\n", $ours->check($_, '1')), '', "$_ meanwhile")
 	for 'library/new', 'library/single';
 ok(!-e data($huge), 'not before it was hashed');
+
+# what is purged meanwhile does not come from there afterwards
+
+is(join(' ', map { join('-', purge("library/all$_")) } 1 .. 8),
+	join(' ', ('1-1-2') x 8), 'repositories purged meanwhile');
+is(join(' ', map { join('-', purge("library/tag$_:1")) } 1 .. 8),
+	join(' ', ('1-0-0') x 8), 'tags purged meanwhile');
+is(join(' ', map { join('-', purge("library/digest$_\@"
+	. $purged{"library/digest$_"}{digest})) } 1 .. 8),
+	join(' ', ('1-1-0') x 8), 'manifests purged meanwhile');
+is(join('-', purge('library/below/')), '8-8-16', 'all below purged meanwhile');
 
 # which a reload does not stop
 
@@ -276,6 +299,19 @@ truncate($file, 0);
 like(adopted(2), qr/damaged: 1$/, 'manager killed, adopted');
 ok(!-e "$dir/old/_adopt", 'manager killed, nothing is left of it');
 ok(!-e data($huge), 'manager killed, damaged');
+
+my $hub_dir = "$v2/repositories/docker.io/library";
+
+is_deeply([ map { my $name = $_; map { glob("$hub_dir/$name$_/_*") } 1 .. 8 }
+	qw! all below/x ! ], [], 'repositories purged, none');
+is_deeply([ grep { -e } map { my $name = $_; map {
+	"$hub_dir/$name$_/_manifests/tags/1" } 1 .. 8 } qw/ tag digest / ], [],
+	'tags purged, none');
+is((grep { -e "$hub_dir/digest$_/_manifests/revisions/"
+	. $purged{"library/digest$_"}{digest} =~ tr!:!/!r . '/link' } 1 .. 8)
+	. ' ' . (grep { -e "$hub_dir/tag$_/_manifests/revisions/"
+	. $purged{"library/tag$_"}{digest} =~ tr!:!/!r . '/link' } 1 .. 8), '0 8',
+	'manifests purged, none');
 
 $origin->stop();
 is(join("\n", $ours->check($_, '1')), '', "$_, manager killed, no origin")
@@ -379,14 +415,33 @@ adopted(1, 'twice');
 $t->reload();
 like(adopted(2, 'twice'), qr/^1 blobs in 8 bytes/, 'in both places: then');
 
-# without a master a worker does it
+# without a master a worker does it; and all of a namespace is purged
 
 $t->stop();
 spew("$dir/plain/scheduler-state.json", '{}');
-configure('', 'master_process off;', qw/ plain offline twice /);
+
+my $whole = "$dir/whole/docker/registry/v2";
+spew("$dir/whole/scheduler-state.json", '{}');
+spew("$whole/repositories/$_/_layers/" . $huge->{digest} =~ tr!:!/!r
+	. '/link', $huge->{digest}) for qw! x y/z !;
+spew($file = data($huge, "$dir/whole/_adopt/registry/v2")
+	=~ s!_adopt!docker!r);
+truncate($file, 2 ** 40) or die;
+$file =~ s!docker/!_adopt/!;
+give();
+
+configure('', 'master_process off;', qw/ plain offline twice whole /);
 $t->run();
 
 like(adopted(1, 'plain'), qr/^1 blobs in 8 bytes/, 'master_process off');
+
+within(sub { $t->read_file('error.log') =~ /of "whole.example"/ });
+is(join('-', purge('', 'whole.example')), '0-0-2',
+	'a namespace purged meanwhile');
+truncate($file, 0);
+adopted(1, 'whole');
+is_deeply([ map { s!.*/!!r } glob("$whole/repositories/*") ], [ '_tmp' ],
+	'a namespace purged, nothing');
 
 # only what was provoked
 
@@ -431,13 +486,44 @@ sub leave_mark { spew("$dir/old/scheduler-state.json", '{}') }
 
 sub give {
 	find(sub { chown(@user, $_) if @user }, grep { -e }
-		map { "$dir/$_" } qw/ old plain offline twice /);
+		map { "$dir/$_" } qw/ old plain offline twice whole /);
+}
+
+# as docker-registry has it
+
+sub lay {
+	my ($name, $image) = @_;
+	my $dir = "$v2/repositories/$name";
+
+	for my $blob ($image, @{$image->{blobs}}) {
+		spew(data($blob), $blob->{content});
+		spew("$dir/" . ($blob == $image ? '_manifests/revisions/'
+			: '_layers/') . $blob->{digest} =~ tr!:!/!r . '/link',
+			$blob->{digest});
+	}
+
+	spew("$dir/_manifests/tags/1/$_/link", $image->{digest})
+		for 'current', 'index/' . $image->{digest} =~ tr!:!/!r;
+}
+
+# how many tags, manifests and blobs that were
+
+sub purge {
+	my ($what, $ns) = @_;
+	my $r = $ours->request('DELETE', '/purge/' . ($ns // 'docker.io')
+		. "/$what");
+
+	return $r->{status} if $r->{status} != 200;
+	return @{JSON::PP::decode_json($r->{content})->{purged}}
+		{qw/ tags manifests blobs /};
 }
 
 sub data {
-	my ($blob) = @_;
+	my ($blob, $root) = @_;
 
-	return "$v2/blobs/" . $blob->{digest} =~ s!^(\w+):(..)(.*)!$1/$2/$2$3/data!r;
+	$root //= $v2;
+
+	return "$root/blobs/" . $blob->{digest} =~ s!^(\w+):(..)(.*)!$1/$2/$2$3/data!r;
 }
 
 sub spoil {

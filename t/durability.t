@@ -29,7 +29,7 @@ use Strace;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(70);
+my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')->plan(74);
 my $root = $t->testdir() . '/registry/docker/registry/v2';
 
 $t->write_file_expand('nginx.conf', <<'EOC')->run();
@@ -122,6 +122,24 @@ traced(201, 'PUT without bytes', sub {
 });
 published('PUT without bytes', qr!/_uploads/[^/]+/data$!, data($long),
 	'_layers' => link_of('a', '_layers', $long));
+
+# what was never acknowledged is cut off, not by the event loop
+
+$location = $registry->request('POST', '/v2/a/blobs/uploads/', '')
+	->{headers}{location};
+overwrite("$root/repositories" . $location =~ s!/v2(.*)/blobs/uploads/(.*)!
+	"$1/_uploads/$2/data"!er, 'x' x 1000);
+
+traced(202, 'PATCH over what was left', sub {
+	$registry->request('PATCH', $location, 'y');
+});
+my ($cut) = grep { $_->{name} eq 'ftruncate' } @$calls;
+ok($cut && $cut->{arguments} =~ /, 0$/ && $cut->{thread} != $pid,
+	'PATCH over what was left: cut off in a thread');
+
+my $y = Images::blob('y');
+is($registry->request('PUT', "$location?digest=$y->{digest}", '')->{status},
+	201, 'PATCH over what was left: it is gone');
 
 # a mount is a link
 
@@ -257,7 +275,7 @@ sub traced {
 	my ($status, $name, $code) = @_;
 
 	my @all = trace($t, $pid, 'trace=%file,write,writev,pwrite64,sendto,'
-		. 'fsync,fdatasync', sub { is($code->()->{status}, $status,
+		. 'ftruncate,fsync,fdatasync', sub { is($code->()->{status}, $status,
 			"$name: answered $status") });
 
 	($answer) = map { $_->{begin} }

@@ -145,12 +145,13 @@ spew("$repos/moved/_manifests/tags/2/current/link", "sha256:$lost\n");
 spew("$repos/untagged/_manifests/revisions/sha512/$kept/link");
 make_path("$repos/untagged/_manifests/tags", "$repos/empty/_manifests/tags");
 
-# nobody's business
+# nobody's business; uploads are not looked for
 
 my @own = map { spew("$repos/own/$_") } 'x', "_layers/sha256/$lost/x",
 	"_layers/sha256/x/link", "_layers/md5/$lost/link",
 	"_manifests/tags/x/current/link", "_manifests/tags/x/current/y",
 	"_manifests/sha256-$lost", "_uploads/x/data", "_uploads/x/startedat";
+utime(0, 0, $_) or die for grep { /_uploads/ } @own;
 push @own, spew("$repos/_tmp/new/link");
 symlink "$dir/elsewhere", "$repos/own/_layers/sha256/link" or die;
 push @own, spew("$dir/elsewhere/sha256/$lost/link"),
@@ -171,12 +172,12 @@ ok(gone("$image/_manifests/tags/other"), 'a tag');
 ok(gone("$image/_manifests/revisions/sha256"), 'a manifest with its type');
 ok(gone("$image/_layers/sha256"), 'its layer');
 is_deeply(files($image), [ map { "$image/$_" } sort "_layers/sha512/$kept/link",
-	"_manifests/revisions/sha512/$kept/link",
+	"_manifests/lock", "_manifests/revisions/sha512/$kept/link",
 	"_manifests/revisions/sha512/$kept/media_type",
 	'_manifests/tags/tag/current/link',
 	"_manifests/tags/tag/index/sha512/$kept/link",
 	"_referrers/sha256/$lost/sha512-$kept" ], 'what is there stays');
-is(@{files("$repos/host_5000/tags")}, 6, 'also where it is called tags');
+is(@{files("$repos/host_5000/tags")}, 7, 'also where it is called tags');
 
 ok(gone("$repos/moved/_manifests/tags/1/index/sha256"), 'moved away from it');
 ok(-e "$repos/moved/_manifests/tags/1/current/link", 'and stays');
@@ -362,6 +363,7 @@ sub image {
 	$tag //= 'tag';
 
 	spew("$repo/_layers/$algorithm/$hex/link");
+	spew("$repo/_manifests/lock");
 	spew("$repo/_manifests/revisions/$algorithm/$hex/$_")
 		for qw/ link media_type /;
 	spew("$repo/_manifests/tags/$tag/index/$algorithm/$hex/link");

@@ -61,7 +61,7 @@ EOF
 
 my $origin = Test::Nginx::Origin->new($t, port => 8081);
 
-$t->run()->plan(14);
+$t->run()->plan(18);
 
 ###############################################################################
 
@@ -116,6 +116,26 @@ ok(within(sub { kept(@large) == 0 }), 'removed at last');
 ok(get($large[0]) && within(sub { $t->read_file('notice.log')
 	=~ /registry_cache "small" grows faster than it is evicted from/ }),
 	'logged');
+
+# what is removed while it is fetched is sent, and fetched again
+
+my $bytes = 'gone' x 100_000;
+my $gone = $origin->blob('library/a', $bytes);
+my $tmp = $t->testdir() . '/cache/docker/registry/v2/repositories/_tmp';
+
+$origin->rule({ path => qr/$gone->{digest}/, stall => 1000, times => 1 });
+my $s = send_request(GET => "/v2/library/a/blobs/$gone->{digest}");
+
+ok(within(sub { glob("$tmp/.??*") }), 'being fetched');
+unlink glob("$tmp/.??*");
+$origin->release();
+
+ok(response($s)->body eq $bytes, 'removed meanwhile, sent');
+ok(within(sub { $t->read_file('notice.log')
+	=~ /finding a copy in registry_cache "edge" failed/ }),
+	'removed meanwhile, logged');
+ok(request(GET => "/v2/library/a/blobs/$gone->{digest}")->body eq $bytes,
+	'removed meanwhile, fetched again');
 
 # the subs below know it too
 

@@ -16,8 +16,10 @@ use lib 'lib';
 use File::Find qw/ find /;
 use File::Temp qw/ tempdir /;
 use JSON::PP qw//;
+use Strace;
 use Test::Nginx;
 use Test::Nginx::Registry;
+use Time::HiRes qw/ sleep /;
 
 ###############################################################################
 
@@ -26,7 +28,7 @@ select STDOUT; $| = 1;
 
 umask 022;
 
-my $t = Test::Nginx->new()->has(qw/http/)
+my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')
 	->write_file_expand('nginx.conf', <<'EOF');
 
 %%TEST_GLOBALS%%
@@ -46,6 +48,8 @@ http {
         listen       127.0.0.1:8080;
         server_name  localhost;
 
+        add_header   X-Pid $pid always;
+
         location /v2/ {
             registry local;
             registry_push on;
@@ -56,7 +60,7 @@ http {
 
 EOF
 
-$t->run()->plan(41);
+$t->run()->plan(43);
 
 ###############################################################################
 
@@ -255,7 +259,7 @@ SKIP: {
 	my $other = eval { tempdir('nginx-test-XXXXXXXXXX', DIR => '/dev/shm',
 		CLEANUP => 1) };
 
-	skip 'no other file system at /dev/shm', 5
+	skip 'no other file system at /dev/shm', 7
 		unless $other && (stat $other)[0] != (stat $dir)[0];
 
 	rename "$root/blobs", "$root/blobs.old" or die;
@@ -272,6 +276,24 @@ SKIP: {
 	is_deeply([ grep { m!_tmp|_uploads|/\.! } keys %{files()} ], [],
 		'another disk, nothing temporary');
 	ok(-d "$root/blobs/_tmp", 'another disk, where it is copied to');
+
+	# the directory goes while that is copied
+
+	my $late = sha256('late');
+	my $empty = "$root/" . blob($late) =~ s!/data$!!r;
+
+	trace($t, worker('/'), 'inject=fsync:delay_enter=300000', sub {
+		my $s = send_request(POST =>
+			"/v2/a/b/blobs/uploads/?digest=$late", body => 'late');
+
+		for (1 .. 1000) {
+			last if glob("$root/blobs/_tmp/.??*");
+			sleep(0.01);
+		}
+
+		ok(rmdir $empty, 'another disk, no directory any more');
+		is(response($s)->status, 201, 'another disk, it is made again');
+	});
 }
 
 ###############################################################################

@@ -104,7 +104,7 @@ EOF
 my $hub = Test::Nginx::Origin->new($t, port => 8081);
 my $harbor = Test::Nginx::Origin->new($t, port => 8082);
 
-$t->run()->plan(186);
+$t->run()->plan(188);
 
 my $cache = $t->testdir() . '/cache/docker/registry/v2';
 my $repositories = "$cache/repositories";
@@ -464,6 +464,22 @@ trace($t, worker('/status'), 'inject=fsync:delay_enter=500000', sub {
 ok(-e data($slow->{digest}), 'blob, slow disk, kept');
 eval { waitfor(sub { !-e $link }) };
 ok(!-e $link, 'blob, slow disk, no link');
+
+# a directory that is empty is taken away before it is synced
+
+my $bare = $hub->blob('library/bare', 'bare');
+$link = "$repositories/docker.io/library/bare/_layers/"
+	. $bare->{digest} =~ s!:!/!r . '/link';
+blob('docker.io/bare', $bare->{digest});
+waitfor(sub { -e $link });
+
+trace($t, worker('/status'), 'inject=unlink:delay_exit=500000', sub {
+	my $s = send_request(DELETE =>
+		"/purge/docker.io/bare\@$bare->{digest}");
+	waitfor(sub { !-e $link });
+	ok(rmdir $link =~ s!/link$!!r, 'blob, empty directory, removed');
+	is(response($s)->status, 200, 'blob, empty directory, purged');
+});
 
 # not found meanwhile, and that is not remembered
 

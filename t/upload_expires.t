@@ -17,6 +17,7 @@ use File::Find qw/ find /;
 use File::Path qw/ make_path /;
 use Test::Nginx;
 use Test::Nginx::Registry;
+use Strace;
 use Time::HiRes qw/ sleep /;
 
 ###############################################################################
@@ -24,7 +25,7 @@ use Time::HiRes qw/ sleep /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)
+my $t = Test::Nginx->new()->has(qw/http/)->has_daemon('strace')
 	->write_file_expand('nginx.conf', <<'EOF');
 
 %%TEST_GLOBALS%%
@@ -60,7 +61,7 @@ http {
 
 EOF
 
-$t->plan(29);
+$t->plan(31);
 
 ###############################################################################
 
@@ -184,6 +185,21 @@ is(request(PUT => "$busy?digest=" . sha256('helloworld'))->status, 201,
 	'busy, put');
 
 is(request(GET => "/v2/x/blobs/$blob")->body, 'a blob', 'blob');
+
+# what is locked is open for writing: NFS has no exclusive lock without that
+
+put("$soon/n/_uploads/${id}6/data", 8);
+
+my @calls = trace($t, $t->read_file('nginx.pid') + 0, 'trace=open,openat,flock',
+	sub {
+		$t->reload();
+		ok(gone("$soon/n/_uploads/${id}6"), 'one more');
+	});
+
+my ($lock) = map { $_->{arguments} =~ m!<(.*/${id}6/data)>, LOCK_EX! } @calls;
+is_deeply([ map { $_->{arguments} =~ /(O_\w+)/ } grep { $lock
+	&& $_->{arguments} =~ /"\Q$lock\E"/ } @calls ], [ 'O_RDWR' ],
+	'locked as NFS wants it');
 
 ###############################################################################
 
