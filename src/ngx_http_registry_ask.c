@@ -11,8 +11,8 @@
 
 #define NGX_HTTP_REGISTRY_REDIRECTS  5
 
-/* "repository:", ":pull,push" and a name */
-#define NGX_HTTP_REGISTRY_SCOPE      (REGISTRY_NAME_MAX + 32)
+/* twice "repository:", ":pull,push" and a name */
+#define NGX_HTTP_REGISTRY_SCOPE      (2 * (REGISTRY_NAME_MAX + 32))
 
 
 static ngx_int_t ngx_http_registry_ask_url(ngx_http_registry_ask_t *ask);
@@ -375,6 +375,11 @@ ngx_http_registry_ask_grant(ngx_http_registry_ask_t *ask,
     if (ask->name.len) {
         p = ngx_snprintf(buf, NGX_HTTP_REGISTRY_SCOPE, "repository:%V:%s",
                          &ask->name, ask->push ? "pull,push" : "pull");
+
+        if (ask->from.len) {
+            p = ngx_slprintf(p, buf + NGX_HTTP_REGISTRY_SCOPE,
+                             " repository:%V:pull", &ask->from);
+        }
 
     } else if (ask->path.len > 4) {
         p = ngx_snprintf(buf, NGX_HTTP_REGISTRY_SCOPE, "registry:catalog:*");

@@ -143,13 +143,21 @@ ngx_http_registry_pass_header(ngx_http_registry_ask_t *ask)
         return NGX_OK;
     }
 
+    if (rc == NGX_DECLINED) {
+        ctx->ask = NULL;
+        ngx_http_registry_ask_free(ask);
+        ngx_http_registry_resume(ctx);
+
+        return NGX_ERROR;
+    }
+
     ngx_http_registry_pass_end(ctx, rc);
 
     return NGX_ERROR;
 }
 
 
-/* NGX_OK: a body follows; else the request is over */
+/* NGX_OK: a body follows; NGX_DECLINED: a step; else the request is over */
 
 static ngx_int_t
 ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)

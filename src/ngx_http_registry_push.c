@@ -16,6 +16,7 @@
 #define NGX_HTTP_REGISTRY_SESSION  "_session"
 
 
+static ngx_int_t ngx_http_registry_push_mount(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_probe(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_probed(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_push_not_probed(ngx_http_registry_ask_t *ask);
@@ -32,6 +33,8 @@ static ngx_int_t ngx_http_registry_push_sent(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_wait(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_push_room(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx);
+static ngx_uint_t ngx_http_registry_push_unmounted(
+    ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_refused(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_location(
     ngx_http_registry_ctx_t *ctx);
@@ -76,6 +79,15 @@ ngx_http_registry_push_init(ngx_conf_t *cf)
 ngx_int_t
 ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
 {
+    ngx_int_t  rc;
+
+    if (ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS) {
+        rc = ngx_http_registry_push_mount(ctx);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
     ctx->step = ngx_http_registry_push_send;
 
     if (ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT
@@ -85,6 +97,33 @@ ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
     }
 
     return ngx_http_registry_push_probe(ctx);
+}
+
+
+/*
+ * Not with bytes at hand: if the mount is refused they are gone, and an upload
+ * is what every client makes of a mount that is not granted.
+ */
+
+static ngx_int_t
+ngx_http_registry_push_mount(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_str_t            from, value;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    rc = ngx_http_registry_mount_remote(ctx, &from);
+
+    if (rc == NGX_OK && !r->headers_in.chunked
+        && r->headers_in.content_length_n <= 0
+        && ngx_http_arg(r, (u_char *) "digest", 6, &value) != NGX_OK)
+    {
+        ctx->mount = from;
+    }
+
+    return (rc == NGX_DECLINED) ? NGX_OK : rc;
 }
 
 
@@ -157,6 +196,7 @@ ngx_http_registry_push_send(ngx_http_registry_ctx_t *ctx)
     }
 
     ask->push = 1;
+    ask->from = ctx->mount;
     ask->pin = pin;
     ask->on_send = ngx_http_registry_push_room;
     ask->content_length = r->headers_in.chunked
@@ -249,11 +289,7 @@ ngx_http_registry_push_session(ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
 }
 
 
-/*
- * What the client adds.  A mount is left out: that the client may pull from
- * the other repository is for its own location to say, and an upload is what
- * every client makes of a mount that is not granted.
- */
+/* what the client adds, and a mount, if it may be */
 
 static ngx_int_t
 ngx_http_registry_push_args(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
@@ -265,7 +301,9 @@ ngx_http_registry_push_args(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
 
     r = ctx->request;
 
-    text.data = ngx_pnalloc(r->pool, path->len + r->args.len + 2);
+    text.data = ngx_pnalloc(r->pool, path->len + r->args.len
+                                     + sizeof("??mount=&from=")
+                                     + ctx->digest.len + ctx->mount.len);
     if (text.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -290,6 +328,12 @@ ngx_http_registry_push_args(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
         p = ngx_cpymem(p, name.data, name.len);
         *p++ = '=';
         p = ngx_cpymem(p, value.data, value.len);
+    }
+
+    if (ctx->mount.len) {
+        p = ngx_sprintf(p, "%cmount=%s&from=%V",
+                        ngx_strlchr(text.data, p, '?') ? '&' : '?',
+                        ctx->digest.text, &ctx->mount);
     }
 
     text.len = p - text.data;
@@ -358,6 +402,13 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
 
     status = ctx->ask->response->status;
 
+    if (ctx->mount.len && ngx_http_registry_push_unmounted(ctx)) {
+        ngx_str_null(&ctx->mount);
+        ctx->step = ngx_http_registry_push_send;
+
+        return NGX_DECLINED;
+    }
+
     /* it may come before the end of the body: no more of that is read */
 
     ctx->request->read_event_handler = ngx_http_block_reading;
@@ -394,6 +445,25 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
     }
 
     return ngx_http_registry_push_location(ctx);
+}
+
+
+/*
+ * Refused, but an upload may not be.  401 is the client's business if the
+ * credentials are: perhaps it can show others.
+ */
+
+static ngx_uint_t
+ngx_http_registry_push_unmounted(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_uint_t  status;
+
+    status = ctx->ask->response->status;
+
+    return status / 100 == 4
+           && status != NGX_HTTP_TOO_MANY_REQUESTS
+           && !(status == NGX_HTTP_UNAUTHORIZED
+                && ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT);
 }
 
 
@@ -488,19 +558,25 @@ ngx_http_registry_push_created(ngx_http_registry_ctx_t *ctx)
     query.data = (char *) ctx->request->args.data;
     query.len = ctx->request->args.len;
 
-    if (registry_query_find(query, "digest", buf, sizeof(buf), &len)
-        != REGISTRY_OK)
-    {
+    if (ctx->mount.len) {
         ngx_http_registry_count(ngx_http_registry_counters(ctx),
                                 NGX_HTTP_REGISTRY_COUNT_MOUNTED);
+
+        digest.data = (u_char *) ctx->digest.text;
+        digest.len = ctx->digest.len;
+
+    } else if (registry_query_find(query, "digest", buf, sizeof(buf), &len)
+               == REGISTRY_OK)
+    {
+        ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                                NGX_HTTP_REGISTRY_COUNT_UPLOADED);
+
+        digest.data = (u_char *) buf;
+        digest.len = len;
+
+    } else {
         return NGX_OK;
     }
-
-    ngx_http_registry_count(ngx_http_registry_counters(ctx),
-                            NGX_HTTP_REGISTRY_COUNT_UPLOADED);
-
-    digest.data = (u_char *) buf;
-    digest.len = len;
 
     rc = ngx_http_registry_add_location(ctx, "/blobs/%V", &digest);
 

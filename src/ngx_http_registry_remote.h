@@ -109,6 +109,8 @@ struct ngx_http_registry_ask_s {
     ngx_str_t                    method;
     ngx_str_t                    name;          /* repository, as the remote
                                                    calls it; empty: none */
+    ngx_str_t                    from;          /* another one, to be pulled
+                                                   from as well; or empty */
     ngx_str_t                    path;          /* "/v2/...", with a query; or
                                                    a whole URL */
     ngx_array_t                  headers;       /* of ngx_keyval_t */

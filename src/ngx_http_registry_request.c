@@ -299,7 +299,7 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 
     r = ctx->request;
 
-    rc = ngx_http_registry_canonical(r, &uri);
+    rc = ngx_http_registry_canonical(r, &r->uri, &uri);
 
     if (rc == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

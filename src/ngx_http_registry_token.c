@@ -14,8 +14,8 @@
 #define NGX_HTTP_REGISTRY_TOKEN_KEY        'k'
 #define NGX_HTTP_REGISTRY_TOKEN_CHALLENGE  'c'
 
-/* name, two actions, and what stands around them */
-#define NGX_HTTP_REGISTRY_TOKEN_SCOPE      512
+/* two names, actions, and what stands around them */
+#define NGX_HTTP_REGISTRY_TOKEN_SCOPE      576
 
 /* a token is not used in its last seconds, and renewed in its last quarter */
 #define NGX_HTTP_REGISTRY_TOKEN_MARGIN     5000     /* milliseconds */
