@@ -323,11 +323,11 @@ ngx_http_registry_push_args(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
             continue;
         }
 
+        /* as it stands there, with "=" or without */
+
         *p = ngx_strlchr(text.data, p, '?') ? '&' : '?';
         p++;
-        p = ngx_cpymem(p, name.data, name.len);
-        *p++ = '=';
-        p = ngx_cpymem(p, value.data, value.len);
+        p = ngx_cpymem(p, name.data, value.data + value.len - name.data);
     }
 
     if (ctx->mount.len) {

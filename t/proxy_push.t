@@ -106,7 +106,7 @@ my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $first = Test::Nginx::Origin->new($t, port => 8085);
 my $second = Test::Nginx::Origin->new($t, port => 8086, store => $first);
 
-$t->run()->plan(76);
+$t->run()->plan(78);
 
 ###############################################################################
 
@@ -149,6 +149,14 @@ for my $ns ('open.example', 'token.example') {
 			$image->{content}, "$ns, pulled $version");
 	}
 }
+
+# parameters without a value
+
+$open->forget();
+is(request(POST => '/v2/open.example/x/blobs/uploads/?' . 'tag&' x 1900 . 'x')
+	->status, 202, 'parameters');
+is(($open->requests())[-1]{path}, '/v2/x/blobs/uploads/?'
+	. join('&', ('tag') x 1900), 'parameters, as they came');
 
 # with the client's own credentials, where nothing is here yet
 
