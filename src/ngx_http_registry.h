@@ -260,6 +260,8 @@ struct ngx_http_registry_ctx_s {
 
     unsigned                           running:1;
     unsigned                           body_ready:1;
+    unsigned                           verdict_get:1;   /* not by HEAD */
+    unsigned                           doubted:1;   /* the verdict, once */
     unsigned                           linked:1;  /* known in memory */
     unsigned                           offline:1; /* asks no remote */
     unsigned                           hosts:1;   /* the location, the name
@@ -685,6 +687,15 @@ void ngx_http_registry_writer(ngx_http_request_t *r);
 ngx_int_t ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_step_pt next);
 
+/*
+ * The same if the remote has refused, with this status, what it permits:
+ * another one's credentials were shown, or they are not good any more.
+ * NGX_DECLINED: that is the answer.
+ */
+
+ngx_int_t ngx_http_registry_doubted(ngx_http_registry_ctx_t *ctx,
+    ngx_uint_t status, ngx_http_registry_step_pt next);
+
 /* the remote's WWW-Authenticate, for the client's answer */
 
 ngx_int_t ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
@@ -694,7 +705,7 @@ ngx_int_t ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
 /* the first steps where a remote has the content: proxy.c */
 
 ngx_int_t ngx_http_registry_proxy_base(ngx_http_registry_ctx_t *ctx);
-ngx_int_t ngx_http_registry_proxy_list(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_pass(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
 
