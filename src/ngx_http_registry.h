@@ -263,6 +263,8 @@ struct ngx_http_registry_ctx_s {
     unsigned                           verdict_get:1;   /* not by HEAD */
     unsigned                           doubted:1;   /* the verdict, once */
     unsigned                           linked:1;  /* known in memory */
+    unsigned                           outdated:1;  /* what is known of what
+                                                       was pushed, perhaps */
     unsigned                           offline:1; /* asks no remote */
     unsigned                           hosts:1;   /* the location, the name
                                                      without namespace too */
@@ -575,6 +577,10 @@ ngx_int_t ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_pull_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
+
+/* sets ctx->tags: that of the URI, or those of ?tag= beside a digest */
+
+ngx_int_t ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx);
 
 /*
  * Ends the request from outside of a step, as a step would that returned

@@ -369,6 +369,7 @@ ngx_http_registry_ask_grant(ngx_http_registry_ask_t *ask,
     grant->login = &ask->remote->login;
     grant->remote = ask->remote->id;
     grant->counters = ask->remote->counters;
+    grant->pushed = ngx_http_registry_remote_apart(ask->remote, ask->push);
 
     ask->shown = grant->login->hash;
 
@@ -584,9 +585,7 @@ ngx_http_registry_ask_challenged(ngx_http_registry_ask_t *ask)
     registry_challenge_t       challenge;
     ngx_http_registry_grant_t  grant;
 
-    if (ask->foreign || ask->content_length
-        || ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT)
-    {
+    if (ask->foreign || ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT) {
         return NGX_DECLINED;
     }
 
@@ -609,6 +608,12 @@ ngx_http_registry_ask_challenged(ngx_http_registry_ask_t *ask)
     }
 
     ngx_http_registry_challenge_keep(&grant, &challenge);
+
+    /* a body is gone by now: it is the next request that has something else */
+
+    if (ask->content_length) {
+        return NGX_DECLINED;
+    }
 
     if (challenge.scheme == REGISTRY_CHALLENGE_BEARER) {
         ask->call = NULL;

@@ -16,6 +16,7 @@
 #define NGX_HTTP_REGISTRY_SESSION  "_session"
 
 
+static ngx_int_t ngx_http_registry_push_tagged(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_mount(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_probe(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_probed(ngx_http_registry_ask_t *ask);
@@ -43,7 +44,7 @@ static ngx_uint_t ngx_http_registry_push_own(ngx_http_registry_ctx_t *ctx,
     registry_url_t *url);
 static ngx_int_t ngx_http_registry_push_upload(ngx_http_registry_ctx_t *ctx,
     registry_url_t *url);
-static void ngx_http_registry_push_forget(ngx_http_registry_ctx_t *ctx);
+static void ngx_http_registry_push_forget(void *data);
 
 
 /* made in the master: the same in all workers, also after a reload */
@@ -81,11 +82,22 @@ ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
-    if (ctx->route.endpoint == REGISTRY_ENDPOINT_UPLOADS) {
+    switch (ctx->route.endpoint) {
+
+    case REGISTRY_ENDPOINT_UPLOADS:
         rc = ngx_http_registry_push_mount(ctx);
-        if (rc != NGX_OK) {
-            return rc;
-        }
+        break;
+
+    case REGISTRY_ENDPOINT_MANIFEST:
+        rc = ngx_http_registry_push_tagged(ctx);
+        break;
+
+    default:
+        rc = NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     ctx->step = ngx_http_registry_push_send;
@@ -97,6 +109,33 @@ ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
     }
 
     return ngx_http_registry_push_probe(ctx);
+}
+
+
+/* what is here is not true any more, unless the remote says that it is */
+
+static ngx_int_t
+ngx_http_registry_push_tagged(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_http_cleanup_t  *cln;
+
+    rc = ngx_http_registry_push_tags(ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    cln = ngx_http_cleanup_add(ctx->request, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_registry_push_forget;
+    cln->data = ctx;
+
+    ctx->outdated = 1;
+
+    return NGX_OK;
 }
 
 
@@ -409,6 +448,10 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
+    if (status / 100 == 4) {
+        ctx->outdated = 0;
+    }
+
     /* it may come before the end of the body: no more of that is read */
 
     ctx->request->read_event_handler = ngx_http_block_reading;
@@ -423,26 +466,18 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
     if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR
         || status == NGX_HTTP_TOO_MANY_REQUESTS
         || status / 100 == 3
-        || ((status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN)
+        || status == NGX_HTTP_UNAUTHORIZED
+        || (status == NGX_HTTP_FORBIDDEN
             && ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE))
     {
         return ngx_http_registry_remote_refused(ctx, REGISTRY_NAME_UNKNOWN);
-    }
-
-    if (status == NGX_HTTP_UNAUTHORIZED) {
-        return (ngx_http_registry_challenge(ctx, ctx->ask->response)
-                == NGX_OK)
-               ? ngx_http_registry_fail(ctx, REGISTRY_UNAUTHORIZED, NULL)
-               : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (status >= NGX_HTTP_BAD_REQUEST) {
         return ngx_http_registry_push_refused(ctx);
     }
 
-    if (status == NGX_HTTP_CREATED) {
-        ngx_http_registry_push_forget(ctx);
-    }
+    ngx_http_registry_push_forget(ctx);
 
     return ngx_http_registry_push_location(ctx);
 }
@@ -670,13 +705,28 @@ ngx_http_registry_push_upload(ngx_http_registry_ctx_t *ctx,
 /* the tags that were pushed are asked for again when they are next pulled */
 
 static void
-ngx_http_registry_push_forget(ngx_http_registry_ctx_t *ctx)
+ngx_http_registry_push_forget(void *data)
 {
-    if (ctx->route.endpoint != REGISTRY_ENDPOINT_MANIFEST) {
+    ngx_http_registry_ctx_t *ctx = data;
+
+    ngx_str_t   *tag;
+    ngx_uint_t   i;
+
+    if (!ctx->outdated) {
         return;
     }
 
-    ngx_http_registry_manifest_key(ctx, ctx->route.by_digest
-                                            ? NULL : &ctx->reference);
-    ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
+    ctx->outdated = 0;
+
+    tag = ctx->tags.elts;
+
+    for (i = 0; i < ctx->tags.nelts; i++) {
+        ngx_http_registry_manifest_key(ctx, &tag[i]);
+        ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
+    }
+
+    if (ctx->route.by_digest) {
+        ngx_http_registry_manifest_key(ctx, NULL);
+        ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
+    }
 }

@@ -181,7 +181,10 @@ ngx_int_t ngx_http_registry_remote_up(ngx_http_registry_remote_t *remote);
 ngx_uint_t ngx_http_registry_remote_answers(
     ngx_http_registry_remote_t *remote);
 
-/* 1 if it is known what the remote asks for, or has been asked and does not */
+/*
+ * 1 if it is known what the remote asks for where pushes go, or it has been
+ * asked and does not
+ */
 
 ngx_uint_t ngx_http_registry_remote_known(ngx_http_registry_remote_t *remote);
 
@@ -208,6 +211,12 @@ ngx_int_t ngx_http_registry_ask_send(ngx_http_registry_ask_t *ask,
     u_char *data, size_t len, ngx_uint_t last);
 void ngx_http_registry_ask_resume(ngx_http_registry_ask_t *ask);
 void ngx_http_registry_ask_free(ngx_http_registry_ask_t *ask);
+
+
+/* 1 if pushes go somewhere else, and this is one, else 0 */
+
+#define ngx_http_registry_remote_apart(remote, push)                          \
+    ((push) && (remote)->client.targets.nelts > 1)
 
 
 /* what ask.c tells remote.c: how an ask has ended */

@@ -68,6 +68,9 @@ typedef struct {
     ngx_str_t                     scope;        /* "repository:a/b:pull", or
                                                    several, with spaces */
     ngx_http_registry_counters_t *counters;     /* only to get a token */
+    unsigned                      pushed:1;     /* where the remote takes
+                                                   pushes, if that is another
+                                                   place */
 } ngx_http_registry_grant_t;
 
 

@@ -44,6 +44,18 @@ http {
 
     registry_remote open.example { url http://127.0.0.1:8081; }
 
+    registry_remote split.example {
+        url          http://127.0.0.1:8081;
+        push_url     http://127.0.0.1:8087;
+        valid        1ms;
+    }
+
+    registry_remote apart.example {
+        url          http://127.0.0.1:8088;
+        push_url     http://127.0.0.1:8082;
+        credentials  %%TESTDIR%%/token.cred;
+    }
+
     registry_remote token.example {
         url          http://127.0.0.1:8082;
         credentials  %%TESTDIR%%/token.cred;
@@ -106,7 +118,7 @@ my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $first = Test::Nginx::Origin->new($t, port => 8085);
 my $second = Test::Nginx::Origin->new($t, port => 8086, store => $first);
 
-$t->run()->plan(78);
+$t->run()->plan(99);
 
 ###############################################################################
 
@@ -150,6 +162,81 @@ for my $ns ('open.example', 'token.example') {
 	}
 }
 
+# so are tags that go with a digest, and one of which it is not known whether
+# it has been pushed
+
+my @tags = qw/ latest other /;
+
+is(request(GET => "/v2/open.example/team/app/manifests/$_")->status,
+	$_ eq 'latest' ? 200 : 404, "$_, before") for @tags;
+
+my $image = Images::image([ Images::blob('by digest') ]);
+put('open.example', 'team/app', $_->{content}) for @{$image->{blobs}};
+
+my $r = put_manifest("/v2/open.example/team/app/manifests/$image->{digest}?"
+	. join('&', map { "tag=$_" } @tags), $image);
+is($r->status, 201, 'tags with a digest');
+is(request(GET => "/v2/open.example/team/app/manifests/$_")->body,
+	$image->{content}, "$_, pulled") for @tags;
+
+is(brief(PUT => "/v2/open.example/team/app/manifests/$image->{digest}?tag=.",
+	body => $image->{content}), '400 MANIFEST_INVALID', 'no tag');
+
+$image = Images::image([ Images::blob('answer is lost') ]);
+put('open.example', 'team/app', $_->{content}) for @{$image->{blobs}};
+
+$open->rule({ path => qr/manifests/, method => 'PUT', status => 500 });
+is(put_manifest('/v2/open.example/team/app/manifests/latest', $image)
+	->status, 502, 'answer is lost');
+is(request(GET => '/v2/open.example/team/app/manifests/latest')->body,
+	$image->{content}, 'answer is lost, pulled');
+$open->clear();
+
+# what is refused changes nothing here
+
+$open->rule({ path => qr/manifests/, method => 'PUT', status => 403 });
+is(put_manifest('/v2/open.example/team/app/manifests/latest', $image)
+	->status, 403, 'refused');
+$open->forget();
+is(request(GET => '/v2/open.example/team/app/manifests/latest')->body,
+	$image->{content}, 'refused, pulled');
+is($open->requests(), 0, 'refused, known here');
+$open->clear();
+
+# a token that is known here, and not there any more
+
+$token->revoke();
+is(put_manifest('/v2/token.example/team/app/manifests/2', $image)->status,
+	403, 'token is revoked');
+is(put_manifest('/v2/token.example/team/app/manifests/2', $image)->code,
+	'MANIFEST_BLOB_UNKNOWN', 'token is revoked, the next one is not');
+
+# where pushes go is not where pulls come from: one may be down
+
+for my $content ('split', 'split, and moved') {
+	$image = $open->image('team/split', 'latest', [ $content ]);
+	is(request(GET => '/v2/split.example/team/split/manifests/latest')
+		->body, $image->{content}, $content);
+	is(brief(POST => '/v2/split.example/team/split/blobs/uploads/'),
+		'502 UNAVAILABLE', "$content, push_url is down");
+}
+
+# nor is how to log in
+
+my $basic = Test::Nginx::Origin->new($t, port => 8088,
+	basic => 'alice:wonder');
+
+$image = $basic->image('team/apart', 'latest', [ 'apart' ]);
+$bearer->blob('team/apart', $_) for @{$image->{blobs}};
+
+for my $tag (1, 2) {
+	is(request(GET => '/v2/apart.example/team/apart/manifests/'
+		. ($tag == 1 ? 'latest' : $image->{digest}))->body,
+		$image->{content}, "apart, pulled $tag");
+	is(put_manifest("/v2/apart.example/team/apart/manifests/$tag", $image)
+		->status, 201, "apart, pushed $tag");
+}
+
 # parameters without a value
 
 $open->forget();
@@ -161,7 +248,7 @@ is(($open->requests())[-1]{path}, '/v2/x/blobs/uploads/?'
 # with the client's own credentials, where nothing is here yet
 
 my $path = '/v2/client.example/team/new/blobs/uploads/';
-my $r = request(POST => $path);
+$r = request(POST => $path);
 
 is($r->status . $r->code, '401UNAUTHORIZED', 'client, nothing shown');
 like($r->header('WWW-Authenticate'),
@@ -328,6 +415,13 @@ sub pushed_until {
 sub brief {
 	my $r = request(@_);
 	return join(' ', grep { defined } $r->status, $r->code);
+}
+
+sub put_manifest {
+	my ($path, $image) = @_;
+
+	return request(PUT => $path, body => $image->{content},
+		headers => { 'Content-Type' => $image->{type} });
 }
 
 sub bearer {

@@ -430,14 +430,18 @@ sub put_manifest {
 			if !$self->has("$dir/blobs/$blob->{digest}");
 	}
 
-	$self->manifest($name, $reference =~ /:/ ? undef : $reference, {
-		content => $body, digest => $digest,
-		type => $request->{headers}{'content-type'} // '' });
+	my @tags = $reference =~ /:/ ? $request->{path} =~ /[?&]tag=([^&]*)/g
+		: $reference;
+
+	$self->manifest($name, $_, { content => $body, digest => $digest,
+		type => $request->{headers}{'content-type'} // '' })
+		for @tags ? @tags : undef;
 
 	return { status => 201, headers => {
 		Location => $self->location($request,
 			"/v2/$name/manifests/$digest"),
 		'Docker-Content-Digest' => $digest,
+		$reference =~ /:/ && @tags ? ('OCI-Tag' => \@tags) : (),
 		$data->{subject}
 			? ('OCI-Subject' => $data->{subject}{digest}) : () } };
 }
