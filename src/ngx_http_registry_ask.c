@@ -144,6 +144,33 @@ ngx_http_registry_ask_resume(ngx_http_registry_ask_t *ask)
 }
 
 
+/* a blob may be a page as well: then the registry says its digest */
+
+ngx_uint_t
+ngx_http_registry_ask_html(ngx_http_registry_ask_t *ask)
+{
+    const registry_str_t  *type;
+
+    static const registry_str_t  html = registry_str("text/html");
+
+    type = registry_http_field(ask->response, "content-type");
+
+    if (type == NULL || type->len < html.len
+        || ngx_strncasecmp((u_char *) type->data, (u_char *) html.data,
+                           html.len)
+           != 0
+        || registry_http_field(ask->response, "docker-content-digest"))
+    {
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "registry_remote \"%V\" answers with HTML",
+                  &ask->remote->name);
+    return 1;
+}
+
+
 void
 ngx_http_registry_ask_free(ngx_http_registry_ask_t *ask)
 {

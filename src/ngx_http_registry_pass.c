@@ -18,7 +18,6 @@ static ngx_int_t ngx_http_registry_pass_request(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t ngx_http_registry_pass_header(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx);
-static ngx_uint_t ngx_http_registry_pass_html(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_pass_part(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_pass_part_header(
     ngx_http_registry_ask_t *ask);
@@ -215,7 +214,7 @@ ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx)
                                 : REGISTRY_NAME_UNKNOWN);
     }
 
-    if (ngx_http_registry_pass_html(ctx)) {
+    if (ngx_http_registry_ask_html(ctx->ask)) {
         return ngx_http_registry_remote_error(ctx,
                                              NGX_HTTP_REGISTRY_CALL_PROTOCOL);
     }
@@ -225,31 +224,6 @@ ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_BYPASS);
 
     return NGX_OK;
-}
-
-
-/* somebody else has answered, who wants a login, say */
-
-static ngx_uint_t
-ngx_http_registry_pass_html(ngx_http_registry_ctx_t *ctx)
-{
-    const registry_str_t  *type;
-
-    type = registry_http_field(ctx->ask->response, "content-type");
-
-    if (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB || type == NULL
-        || type->len < sizeof("text/html") - 1
-        || ngx_strncasecmp((u_char *) type->data, (u_char *) "text/html",
-                           sizeof("text/html") - 1)
-           != 0)
-    {
-        return 0;
-    }
-
-    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                  "registry_remote \"%V\" answers with HTML",
-                  &ctx->remote->name);
-    return 1;
 }
 
 

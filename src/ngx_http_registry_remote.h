@@ -210,6 +210,14 @@ ngx_int_t ngx_http_registry_ask_start(ngx_http_registry_ask_t *ask);
 ngx_int_t ngx_http_registry_ask_send(ngx_http_registry_ask_t *ask,
     u_char *data, size_t len, ngx_uint_t last);
 void ngx_http_registry_ask_resume(ngx_http_registry_ask_t *ask);
+
+/*
+ * 1 if the answer is a page, of somebody who wants a login, say, and whose
+ * status means nothing; else 0
+ */
+
+ngx_uint_t ngx_http_registry_ask_html(ngx_http_registry_ask_t *ask);
+
 void ngx_http_registry_ask_free(ngx_http_registry_ask_t *ask);
 
 

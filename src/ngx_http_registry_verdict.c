@@ -122,7 +122,11 @@ ngx_http_registry_verdict_header(ngx_http_registry_ask_t *ask)
 
     ctx->verdict = ask->response->status;
 
-    if (ngx_http_registry_verdict_take(ctx, ask->response) != NGX_OK) {
+    if (ctx->verdict == NGX_HTTP_OK && ngx_http_registry_ask_html(ask)) {
+        ctx->verdict = 0;
+        ctx->verdict_error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
+
+    } else if (ngx_http_registry_verdict_take(ctx, ask->response) != NGX_OK) {
         ctx->verdict = NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

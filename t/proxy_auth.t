@@ -107,7 +107,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084, users => {
 my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $open = Test::Nginx::Origin->new($t, port => 8083);
 
-$t->run()->plan(108);
+$t->run()->plan(115);
 
 ###############################################################################
 
@@ -250,6 +250,17 @@ for my $what ([ 'manifests/3', 'manifest' ], [ "blobs/$blobs[1]", 'blob' ]) {
 	$bearer{alice} = $other;
 }
 
+# a page to log in at is nobody's permission
+
+$bearer->rule({ path => qr/v2/, redirect => $bearer->url() . '/login' });
+$bearer->rule({ path => qr/login/, status => 200, html => 1 });
+
+is(request(GET => "/v2/token.example/team/app/$_")->status, 502, "$_, a page")
+	for 'manifests/1', "blobs/$blobs[0]", 'tags/list';
+is(request(GET => '/v2/token.example/')->status, 502, 'base, a page');
+
+$bearer->clear();
+
 # a registry that knows no HEAD, of blobs at least
 
 $bearer->blob('team/app', 'no head');
@@ -295,6 +306,23 @@ for my $way ([ 8080, '/v2/open.example/%s' ], [ 8080, '/v2/alias.example/%s' ],
 	is($get->(GET => 'denied/app/blobs/' . sha256('denied'),
 		Range => 'bytes=0-1'), 403, "$name, denied, range of a blob");
 }
+
+# a page to log in at does not say that a repository has a blob, nor that there
+# is one at all
+
+my $free = sha256('free');
+
+is(request(GET => "/v2/open.example/free/app/blobs/$free")->body, 'free',
+	'blob of another repository');
+
+$open->rule({ path => qr/v2/, redirect => $open->url() . '/login' });
+$open->rule({ path => qr/login/, status => 200, html => 1 });
+
+is(request(GET => "/v2/open.example/none/blobs/$free")->status, 502,
+	'blob of another repository, a page');
+is(request(HEAD => '/v2/open.example/free/app/blobs/' . sha256('none'))
+	->status, 502, 'blob, a page');
+$open->clear();
 
 # what nobody knows, and nobody is asked
 
