@@ -133,8 +133,6 @@ ngx_http_registry_push_tagged(ngx_http_registry_ctx_t *ctx)
     cln->handler = ngx_http_registry_push_forget;
     cln->data = ctx;
 
-    ctx->outdated = 1;
-
     return NGX_OK;
 }
 
@@ -258,6 +256,8 @@ ngx_http_registry_push_send(ngx_http_registry_ctx_t *ctx)
     if (rc != NGX_OK) {
         return rc;
     }
+
+    ctx->outdated = (ctx->route.endpoint == REGISTRY_ENDPOINT_MANIFEST);
 
     return (ngx_http_registry_ask_start(ask) == NGX_ERROR)
            ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_OK;
@@ -437,7 +437,9 @@ ngx_http_registry_push_room(ngx_http_registry_ask_t *ask)
 static ngx_int_t
 ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_uint_t  status;
+    ngx_uint_t             status;
+    registry_digest_t      digest;
+    const registry_str_t  *field;
 
     status = ctx->ask->response->status;
 
@@ -475,6 +477,14 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
 
     if (status >= NGX_HTTP_BAD_REQUEST) {
         return ngx_http_registry_push_refused(ctx);
+    }
+
+    field = registry_http_field(ctx->ask->response, "docker-content-digest");
+
+    if (ctx->outdated && field
+        && registry_digest_parse(*field, &digest) == REGISTRY_OK)
+    {
+        ctx->digest = digest;
     }
 
     ngx_http_registry_push_forget(ctx);
@@ -702,7 +712,7 @@ ngx_http_registry_push_upload(ngx_http_registry_ctx_t *ctx,
 }
 
 
-/* the tags that were pushed are asked for again when they are next pulled */
+/* what was pushed is asked for again when it is next pulled */
 
 static void
 ngx_http_registry_push_forget(void *data)
@@ -725,7 +735,7 @@ ngx_http_registry_push_forget(void *data)
         ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
     }
 
-    if (ctx->route.by_digest) {
+    if (ctx->digest.len) {
         ngx_http_registry_manifest_key(ctx, NULL);
         ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
     }

@@ -118,7 +118,7 @@ my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $first = Test::Nginx::Origin->new($t, port => 8085);
 my $second = Test::Nginx::Origin->new($t, port => 8086, store => $first);
 
-$t->run()->plan(99);
+$t->run()->plan(102);
 
 ###############################################################################
 
@@ -181,6 +181,17 @@ is(request(GET => "/v2/open.example/team/app/manifests/$_")->body,
 
 is(brief(PUT => "/v2/open.example/team/app/manifests/$image->{digest}?tag=.",
 	body => $image->{content}), '400 MANIFEST_INVALID', 'no tag');
+
+# and the digest of what is pushed by its tag
+
+$image = Images::image([ Images::blob('by tag') ]);
+put('open.example', 'team/app', $_->{content}) for @{$image->{blobs}};
+
+my $path = "/v2/open.example/team/app/manifests/$image->{digest}";
+is(request(GET => $path)->status, 404, 'by tag, not there yet');
+is(put_manifest('/v2/open.example/team/app/manifests/tag', $image)->status,
+	201, 'by tag');
+is(request(GET => $path)->body, $image->{content}, 'by tag, pulled');
 
 $image = Images::image([ Images::blob('answer is lost') ]);
 put('open.example', 'team/app', $_->{content}) for @{$image->{blobs}};
@@ -247,7 +258,7 @@ is(($open->requests())[-1]{path}, '/v2/x/blobs/uploads/?'
 
 # with the client's own credentials, where nothing is here yet
 
-my $path = '/v2/client.example/team/new/blobs/uploads/';
+$path = '/v2/client.example/team/new/blobs/uploads/';
 $r = request(POST => $path);
 
 is($r->status . $r->code, '401UNAUTHORIZED', 'client, nothing shown');
