@@ -14,7 +14,6 @@ use Test::More;
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
-use Clients qw/ need /;
 use MIME::Base64 qw/ encode_base64 /;
 use Test::Nginx;
 use Test::Nginx::DockerRegistry;
@@ -27,9 +26,7 @@ use Test::Nginx::Token;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-need(qw/ docker-registry /);
-
-my $t = Test::Nginx->new()->has(qw/http access/)
+my $t = Test::Nginx->new()->has(qw/http access/)->has_daemon('docker-registry')
 	->write_file_expand('nginx.conf', <<'EOF_CONF');
 
 %%TEST_GLOBALS%%
