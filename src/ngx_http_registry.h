@@ -650,7 +650,11 @@ ngx_int_t ngx_http_registry_remote_refused(ngx_http_registry_ctx_t *ctx,
     registry_error_e unknown);
 
 
-/* pass.c: the remote's answer to this path goes to the client as it comes */
+/* pass.c: 1 if the query and the fields are such as can be sent on, else 0 */
+
+ngx_uint_t ngx_http_registry_passable(ngx_http_request_t *r);
+
+/* the remote's answer to this path goes to the client as it comes */
 
 ngx_int_t ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *path);

@@ -66,6 +66,41 @@ static const char  *ngx_http_registry_pass_out[] = {
 };
 
 
+/* nginx lets more through than HTTP has: RFC 3986, RFC 9110 section 5.5 */
+
+ngx_uint_t
+ngx_http_registry_passable(ngx_http_request_t *r)
+{
+    size_t            n;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (n = 0; n < r->args.len; n++) {
+        if (r->args.data[n] <= 0x20 || r->args.data[n] >= 0x7f) {
+            return 0;
+        }
+    }
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            for (n = 0; n < h[i].value.len; n++) {
+                if ((h[i].value.data[n] < 0x20 && h[i].value.data[n] != '\t')
+                    || h[i].value.data[n] == 0x7f)
+                {
+                    return 0;
+                }
+            }
+        }
+    }
+
+    return 1;
+}
+
+
 ngx_int_t
 ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
 {

@@ -108,7 +108,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084,
 		allow => { 'team/*' => 'pull' } } }, anonymous => undef);
 my $bearer = Test::Nginx::Origin->new($t, port => 8083, token => $token);
 
-$t->run()->plan(70);
+$t->run()->plan(75);
 
 ###############################################################################
 
@@ -154,6 +154,18 @@ is($r->status, 304, 'not modified');
 is($hub->requests(), 0, 'warm, the remote was not asked');
 is($r->header('X-How'), '304 docker.io HIT pull_manifest docker.io/library/alpine',
 	'warm, how');
+
+# what nginx lets through, and cannot be sent on
+
+is(request(GET => $path, headers => { Via => "1.1 \x01" })->status, 400,
+	'control character in Via');
+is(request(GET => $path, headers => { Accept => "\x7f" })->status, 400,
+	'control character in Accept');
+is(request(GET => "/v2/docker.io/alpine/tags/list?last=\xff")->status, 400,
+	'a byte that is none of a query');
+is(request(GET => $path, headers => { Via => "1.1 \xc3\xa4\t(x)" })->status,
+	200, 'another one that is one of a field');
+is($hub->requests(), 0, 'malformed, the remote was not asked');
 
 # not another registry's
 
