@@ -567,8 +567,9 @@ static void
 ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     ngx_http_registry_failure_t *failure, const char *reason)
 {
-    off_t      at;
-    ngx_int_t  pause;
+    off_t       at;
+    ngx_int_t   pause;
+    ngx_uint_t  leaves;
 
     if (copy->ask) {
         ngx_http_registry_ask_free(copy->ask);
@@ -583,9 +584,13 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     copy->paused = 0;
     at = copy->hash.length;
 
+    leaves = (ngx_exiting && copy->file == NULL && copy->op == NULL);
+
     /* a refusal is final, unless a part of it was sent already */
 
-    if (!copy->answered) {
+    if (!copy->answered
+        && !(leaves && failure->error == NGX_HTTP_REGISTRY_CALL_LOCAL))
+    {
         ngx_http_registry_copy_fail(copy, failure);
         return;
     }
@@ -596,7 +601,7 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
                   copy->blob.digest.text, &copy->blob.name, at, reason,
                   failure->status);
 
-    if (ngx_exiting && copy->file == NULL && copy->op == NULL) {
+    if (leaves) {
         ngx_http_registry_copy_abandon(copy);
         return;
     }

@@ -179,6 +179,14 @@ ngx_http_registry_run_land(ngx_http_registry_run_t *run, ngx_uint_t status,
         return;
     }
 
+    /* a worker that has to exit says nothing of the remote */
+
+    if (ngx_exiting && error == NGX_HTTP_REGISTRY_CALL_LOCAL) {
+        ngx_http_registry_flight_abandon(flight);
+        ngx_http_registry_flight_leave(flight);
+        return;
+    }
+
     flight->failure.status = status;
     flight->failure.error = error;
     flight->failure.retry_after = 0;
