@@ -205,13 +205,15 @@ ngx_http_registry_side(ngx_http_registry_ctx_t *ctx,
         break;
     }
 
-    /* who pushes looks first whether he has to: here, and not there */
+    /* who pushes looks first whether he has to, where it goes */
 
     if (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB
         && ctx->request->method == NGX_HTTP_HEAD
-        && ctx->conf->push == NGX_HTTP_REGISTRY_PUSH_ON)
+        && ctx->conf->push != NGX_HTTP_REGISTRY_PUSH_OFF)
     {
-        return NGX_HTTP_REGISTRY_SIDE_HOSTED;
+        return (ctx->conf->push == NGX_HTTP_REGISTRY_PUSH_ON)
+                   ? NGX_HTTP_REGISTRY_SIDE_HOSTED
+                   : NGX_HTTP_REGISTRY_SIDE_REMOTE;
     }
 
     return NGX_HTTP_REGISTRY_SIDE_FIRST;

@@ -113,9 +113,18 @@ ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
     }
 
     ask = ngx_http_registry_pass_ask(ctx, path, ngx_http_registry_pass_check);
+    if (ask == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
-    return (ask && ngx_http_registry_ask_start(ask) != NGX_ERROR)
-           ? NGX_AGAIN : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    /* of a blob that is to be pushed, where that would go */
+
+    ask->push = (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB
+                 && ctx->request->method == NGX_HTTP_HEAD
+                 && ctx->conf->push == NGX_HTTP_REGISTRY_PUSH_PROXY);
+
+    return (ngx_http_registry_ask_start(ask) == NGX_ERROR)
+           ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_AGAIN;
 }
 
 

@@ -316,6 +316,14 @@ ngx_http_registry_proxy_filled(ngx_http_registry_ctx_t *ctx)
 ngx_int_t
 ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx)
 {
+    /* whether it has to be pushed: the remote may not have it any more */
+
+    if (ctx->request->method == NGX_HTTP_HEAD
+        && ctx->conf->push == NGX_HTTP_REGISTRY_PUSH_PROXY)
+    {
+        return ngx_http_registry_proxy_pass(ctx);
+    }
+
     return ngx_http_registry_permitted(ctx, ngx_http_registry_proxy_open);
 }
 

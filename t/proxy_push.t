@@ -118,7 +118,7 @@ my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $first = Test::Nginx::Origin->new($t, port => 8085);
 my $second = Test::Nginx::Origin->new($t, port => 8086, store => $first);
 
-$t->run()->plan(102);
+$t->run()->plan(119);
 
 ###############################################################################
 
@@ -247,6 +247,48 @@ for my $tag (1, 2) {
 	is(put_manifest("/v2/apart.example/team/apart/manifests/$tag", $image)
 		->status, 201, "apart, pushed $tag");
 }
+
+# What a client asks before it pushes is about the remote, not about what has
+# been pulled from there and is gone.
+
+for my $ns ('open.example', 'token.example') {
+	my $origin = $ns eq 'open.example' ? $open : $bearer;
+	my $path = "/v2/$ns/team/gone/blobs/" . sha256('gone');
+
+	$origin->blob('team/gone', 'gone');
+	is(request(HEAD => $path)->status, 200, "$ns, there");
+	is(request(GET => $path)->body, 'gone', "$ns, pulled");
+	kept($t, "$ns/team/gone", sha256('gone'));
+	is(request(HEAD => $path)->header('Content-Length'), 4,
+		"$ns, there, and here");
+
+	$origin->remove('team/gone', sha256('gone'));
+	is(request(HEAD => $path)->status, 404, "$ns, gone there");
+	is(request(GET => $path)->body, 'gone', "$ns, gone there, pulled");
+
+	put($ns, 'team/gone', 'gone');
+	is(request(HEAD => $path)->status, 200, "$ns, pushed again");
+}
+
+$open->blob('team/split', 'split');
+is(brief(HEAD => '/v2/split.example/team/split/blobs/' . sha256('split')),
+	'502', 'asked where pushes go');
+
+# nor about what is hosted by the same name
+
+push_blob('team/hosted', 'hosted');
+$path = '/v2/open.example/team/hosted/blobs/' . sha256('hosted');
+is(request(HEAD => $path)->status, 404, 'hosted, not there');
+is(request(GET => $path)->body, 'hosted', 'hosted, pulled');
+
+# nor where nobody may push
+
+$open->blob('closed/gone', 'gone');
+$path = '/v2/open.example/closed/gone/blobs/' . sha256('gone');
+is(request(GET => $path)->body, 'gone', 'closed, pulled');
+kept($t, 'open.example/closed/gone', sha256('gone'));
+$open->remove('closed/gone', sha256('gone'));
+is(request(HEAD => $path)->status, 200, 'closed, gone there');
 
 # parameters without a value
 
@@ -410,6 +452,19 @@ sub configure {
 
 	$t->write_file_expand('nginx.conf', $conf =~ s/PRIMARY/$primary/gr
 		=~ s/BACKUP/$backup/gr);
+}
+
+# until a blob is in the cache
+
+sub kept {
+	my ($t, $name, $digest) = @_;
+	my $link = $t->testdir() . "/cache/docker/registry/v2/repositories/$name"
+		. '/_layers/' . $digest =~ s!:!/!r . '/link';
+
+	for (1 .. 500) {
+		return if -e $link;
+		select undef, undef, undef, 0.02;
+	}
 }
 
 # until pushes are accepted
