@@ -243,6 +243,8 @@ struct ngx_http_registry_ctx_s {
     ngx_chain_t                       *free;      /* what is passed on */
     ngx_chain_t                       *busy;
     ngx_http_registry_step_pt          check;     /* of what is passed on */
+    ngx_str_t                          mount;     /* the remote's repository
+                                                     to mount from; or empty */
     off_t                              part;      /* of a blob, from here */
     off_t                              part_end;  /* to here; 0: it is none */
     ngx_uint_t                         part_tries;
@@ -258,7 +260,11 @@ struct ngx_http_registry_ctx_s {
 
     unsigned                           running:1;
     unsigned                           body_ready:1;
+    unsigned                           verdict_get:1;   /* not by HEAD */
+    unsigned                           doubted:1;   /* the verdict, once */
     unsigned                           linked:1;  /* known in memory */
+    unsigned                           outdated:1;  /* what is known of what
+                                                       was pushed, perhaps */
     unsigned                           offline:1; /* asks no remote */
     unsigned                           hosts:1;   /* the location, the name
                                                      without namespace too */
@@ -432,12 +438,13 @@ ngx_array_t *ngx_http_registry_status_tables(ngx_http_request_t *r);
 
 
 /*
- * namespace.c: the URI that says which registry a request means by its first
- * component, whichever way the client said it.  NGX_DECLINED if that one is
- * not served here.
+ * namespace.c: of the request's URI, or another one that the client named in
+ * the same way, the one that says by its first component which registry it
+ * means.  NGX_DECLINED if that one is not served here.
  */
 
-ngx_int_t ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *uri);
+ngx_int_t ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *in,
+    ngx_str_t *uri);
 
 /*
  * The remote of a canonical URI, or NULL; *path is the URI without it, in
@@ -530,6 +537,11 @@ ngx_int_t ngx_http_registry_finish_upload(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_upload_status(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_cancel_upload(ngx_http_registry_ctx_t *ctx);
 
+/* a digest in the query; NGX_DECLINED if there is no such parameter */
+
+ngx_int_t ngx_http_registry_upload_arg(ngx_http_registry_ctx_t *ctx,
+    const char *name, registry_digest_t *digest);
+
 /*
  * Before an error is answered: what the status says of the session has to be
  * true when the client reads it.  Goes on as a step does.
@@ -549,6 +561,15 @@ void ngx_http_registry_upload_cleanup(ngx_http_registry_ctx_t *ctx);
 
 ngx_int_t ngx_http_registry_mount(ngx_http_registry_ctx_t *ctx);
 
+/*
+ * The same at a remote: sets ctx->digest and *from, by the remote's own name,
+ * if the client asks for a mount and may pull there.  NGX_DECLINED: it does
+ * not or may not; else how to answer.
+ */
+
+ngx_int_t ngx_http_registry_mount_remote(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *from);
+
 /* 201, for a blob that was mounted or uploaded */
 
 ngx_int_t ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx);
@@ -556,6 +577,10 @@ ngx_int_t ngx_http_registry_blob_created(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_pull_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_delete_manifest(ngx_http_registry_ctx_t *ctx);
+
+/* sets ctx->tags: that of the URI, or those of ?tag= beside a digest */
+
+ngx_int_t ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx);
 
 /*
  * Ends the request from outside of a step, as a step would that returned
@@ -625,14 +650,19 @@ ngx_int_t ngx_http_registry_remote_refused(ngx_http_registry_ctx_t *ctx,
     registry_error_e unknown);
 
 
-/* pass.c: the remote's answer to this path goes to the client as it comes */
+/* pass.c: 1 if the query and the fields are such as can be sent on, else 0 */
+
+ngx_uint_t ngx_http_registry_passable(ngx_http_request_t *r);
+
+/* the remote's answer to this path goes to the client as it comes */
 
 ngx_int_t ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *path);
 
 /*
  * The ask for that, to be started by the caller; NULL if memory is short.
- * When its answer's head has come, check() says NGX_OK to pass it on, or how
+ * When its answer's head has come, check() says NGX_OK to pass it on,
+ * NGX_DECLINED to forget it and go on with the step that it has set, or how
  * to end the request.
  */
 
@@ -667,6 +697,15 @@ void ngx_http_registry_writer(ngx_http_request_t *r);
 ngx_int_t ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_step_pt next);
 
+/*
+ * The same if the remote has refused, with this status, what it permits:
+ * another one's credentials were shown, or they are not good any more.
+ * NGX_DECLINED: that is the answer.
+ */
+
+ngx_int_t ngx_http_registry_doubted(ngx_http_registry_ctx_t *ctx,
+    ngx_uint_t status, ngx_http_registry_step_pt next);
+
 /* the remote's WWW-Authenticate, for the client's answer */
 
 ngx_int_t ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
@@ -676,7 +715,7 @@ ngx_int_t ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
 /* the first steps where a remote has the content: proxy.c */
 
 ngx_int_t ngx_http_registry_proxy_base(ngx_http_registry_ctx_t *ctx);
-ngx_int_t ngx_http_registry_proxy_list(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_pass(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
 
@@ -699,6 +738,11 @@ char *ngx_http_registry_merge_local_only(ngx_conf_t *cf,
 /* sets ctx->hosts and ctx->local; NGX_ERROR if memory is short */
 
 ngx_int_t ngx_http_registry_hosted(ngx_http_registry_ctx_t *ctx);
+
+/* 1 if what has this name, without a namespace, is no remote's here, else 0 */
+
+ngx_uint_t ngx_http_registry_is_local(ngx_http_registry_ctx_t *ctx,
+    ngx_str_t *name);
 
 /* whose a request with this method is */
 

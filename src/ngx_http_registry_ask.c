@@ -11,8 +11,8 @@
 
 #define NGX_HTTP_REGISTRY_REDIRECTS  5
 
-/* "repository:", ":pull,push" and a name */
-#define NGX_HTTP_REGISTRY_SCOPE      (REGISTRY_NAME_MAX + 32)
+/* twice "repository:", ":pull,push" and a name */
+#define NGX_HTTP_REGISTRY_SCOPE      (2 * (REGISTRY_NAME_MAX + 32))
 
 
 static ngx_int_t ngx_http_registry_ask_url(ngx_http_registry_ask_t *ask);
@@ -141,6 +141,33 @@ ngx_http_registry_ask_resume(ngx_http_registry_ask_t *ask)
     if (ask->call) {
         ngx_http_registry_call_resume(ask->call);
     }
+}
+
+
+/* a blob may be a page as well: then the registry says its digest */
+
+ngx_uint_t
+ngx_http_registry_ask_html(ngx_http_registry_ask_t *ask)
+{
+    const registry_str_t  *type;
+
+    static const registry_str_t  html = registry_str("text/html");
+
+    type = registry_http_field(ask->response, "content-type");
+
+    if (type == NULL || type->len < html.len
+        || ngx_strncasecmp((u_char *) type->data, (u_char *) html.data,
+                           html.len)
+           != 0
+        || registry_http_field(ask->response, "docker-content-digest"))
+    {
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "registry_remote \"%V\" answers with HTML",
+                  &ask->remote->name);
+    return 1;
 }
 
 
@@ -369,12 +396,18 @@ ngx_http_registry_ask_grant(ngx_http_registry_ask_t *ask,
     grant->login = &ask->remote->login;
     grant->remote = ask->remote->id;
     grant->counters = ask->remote->counters;
+    grant->pushed = ngx_http_registry_remote_apart(ask->remote, ask->push);
 
     ask->shown = grant->login->hash;
 
     if (ask->name.len) {
         p = ngx_snprintf(buf, NGX_HTTP_REGISTRY_SCOPE, "repository:%V:%s",
                          &ask->name, ask->push ? "pull,push" : "pull");
+
+        if (ask->from.len) {
+            p = ngx_slprintf(p, buf + NGX_HTTP_REGISTRY_SCOPE,
+                             " repository:%V:pull", &ask->from);
+        }
 
     } else if (ask->path.len > 4) {
         p = ngx_snprintf(buf, NGX_HTTP_REGISTRY_SCOPE, "registry:catalog:*");
@@ -579,9 +612,7 @@ ngx_http_registry_ask_challenged(ngx_http_registry_ask_t *ask)
     registry_challenge_t       challenge;
     ngx_http_registry_grant_t  grant;
 
-    if (ask->foreign || ask->content_length
-        || ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT)
-    {
+    if (ask->foreign || ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT) {
         return NGX_DECLINED;
     }
 
@@ -604,6 +635,12 @@ ngx_http_registry_ask_challenged(ngx_http_registry_ask_t *ask)
     }
 
     ngx_http_registry_challenge_keep(&grant, &challenge);
+
+    /* a body is gone by now: it is the next request that has something else */
+
+    if (ask->content_length) {
+        return NGX_DECLINED;
+    }
 
     if (challenge.scheme == REGISTRY_CHALLENGE_BEARER) {
         ask->call = NULL;

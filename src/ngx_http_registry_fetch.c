@@ -410,6 +410,12 @@ ngx_http_registry_fetch_on_header(ngx_http_registry_ask_t *ask)
     status = ask->response->status;
     ngx_http_registry_blob_refused(ask->response, &failure);
 
+    if (status == NGX_HTTP_OK && ngx_http_registry_ask_html(ask)) {
+        status = 0;
+        ngx_memzero(&failure, sizeof(ngx_http_registry_failure_t));
+        failure.error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
+    }
+
     ngx_http_registry_ask_free(ask);
     fetch->ask = NULL;
 

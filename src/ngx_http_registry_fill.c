@@ -362,7 +362,9 @@ ngx_http_registry_run_found(ngx_http_registry_run_t *run,
     if (found == NGX_HTTP_REGISTRY_FILL_MISS || run->shared) {
         ngx_http_registry_run_keep(run, NGX_HTTP_REGISTRY_OP_MANIFEST_WRITE);
 
-    } else if (found == NGX_HTTP_REGISTRY_FILL_REVALIDATED || run->told) {
+    } else if (found == NGX_HTTP_REGISTRY_FILL_REVALIDATED
+               || (run->told && found != NGX_HTTP_REGISTRY_FILL_STALE))
+    {
         ngx_http_registry_run_keep(run, NGX_HTTP_REGISTRY_OP_TAG_WRITE);
 
     } else {

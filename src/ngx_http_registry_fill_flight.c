@@ -169,14 +169,21 @@ void
 ngx_http_registry_run_land(ngx_http_registry_run_t *run, ngx_uint_t status,
     ngx_http_registry_call_error_e error)
 {
-    int64_t                           seconds;
-    registry_str_t                    text;
-    ngx_http_registry_flight_t       *flight;
-    ngx_http_registry_flight_state_e  state;
+    int64_t                      seconds;
+    registry_str_t               text;
+    ngx_http_registry_flight_t  *flight;
 
     flight = &run->flight;
 
     if (!flight->leads) {
+        return;
+    }
+
+    /* this worker has to exit, say: others may do better */
+
+    if (status == 0 && error == NGX_HTTP_REGISTRY_CALL_LOCAL) {
+        ngx_http_registry_flight_abandon(flight);
+        ngx_http_registry_flight_leave(flight);
         return;
     }
 
@@ -193,19 +200,8 @@ ngx_http_registry_run_land(ngx_http_registry_run_t *run, ngx_uint_t status,
         flight->failure.retry_after = (time_t) seconds;
     }
 
-    if (status == NGX_HTTP_OK) {
-        state = NGX_HTTP_REGISTRY_FLIGHT_STORED;
-
-    } else if (status == 0 && error == NGX_HTTP_REGISTRY_CALL_LOCAL) {
-
-        /* this worker is to exit, say: others may do better */
-
-        state = NGX_HTTP_REGISTRY_FLIGHT_DEGRADED;
-
-    } else {
-        state = NGX_HTTP_REGISTRY_FLIGHT_FAILED;
-    }
-
-    ngx_http_registry_flight_end(flight, state);
+    ngx_http_registry_flight_end(flight, status == NGX_HTTP_OK
+                                         ? NGX_HTTP_REGISTRY_FLIGHT_STORED
+                                         : NGX_HTTP_REGISTRY_FLIGHT_FAILED);
     ngx_http_registry_flight_leave(flight);
 }

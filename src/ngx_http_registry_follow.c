@@ -286,6 +286,13 @@ ngx_http_registry_follow_start(ngx_http_registry_ctx_t *ctx)
         switch (fetch->state) {
 
         case NGX_HTTP_REGISTRY_FETCH_FAILED:
+            rc = ngx_http_registry_doubted(ctx, fetch->failure.status,
+                                           f->found);
+            if (rc != NGX_DECLINED) {
+                ngx_http_registry_fetch_cancel(fetch);
+                return rc;
+            }
+
             return ngx_http_registry_follow_failed(ctx, &fetch->failure);
 
         case NGX_HTTP_REGISTRY_FETCH_FOUND:

@@ -107,18 +107,41 @@ ngx_http_registry_merge_local_only(ngx_conf_t *cf,
 }
 
 
+ngx_uint_t
+ngx_http_registry_is_local(ngx_http_registry_ctx_t *ctx, ngx_str_t *name)
+{
+    ngx_uint_t                    i;
+    ngx_array_t                  *patterns;
+    registry_str_t                text;
+    ngx_http_registry_pattern_t  *pattern;
+
+    patterns = ctx->conf->local_only;
+
+    if (patterns == NULL) {
+        return 0;
+    }
+
+    text.data = (char *) name->data;
+    text.len = name->len;
+
+    pattern = patterns->elts;
+
+    for (i = 0; i < patterns->nelts; i++) {
+        if (registry_name_match(text, pattern[i].text)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 ngx_int_t
 ngx_http_registry_hosted(ngx_http_registry_ctx_t *ctx)
 {
-    u_char                        *p;
-    ngx_str_t                      uri;
-    ngx_uint_t                     i;
-    registry_str_t                 name;
-    ngx_http_request_t            *r;
-    ngx_http_registry_pattern_t   *pattern;
-    ngx_http_registry_loc_conf_t  *conf;
-
-    conf = ctx->conf;
+    u_char              *p;
+    ngx_str_t            uri;
+    ngx_http_request_t  *r;
 
     ctx->hosts = 0;
     ctx->local = 0;
@@ -127,19 +150,9 @@ ngx_http_registry_hosted(ngx_http_registry_ctx_t *ctx)
         return NGX_OK;
     }
 
-    name.data = (char *) ctx->remote_name.data;
-    name.len = ctx->remote_name.len;
+    ctx->local = ngx_http_registry_is_local(ctx, &ctx->remote_name);
 
-    pattern = conf->local_only ? conf->local_only->elts : NULL;
-
-    for (i = 0; pattern && i < conf->local_only->nelts; i++) {
-        if (registry_name_match(name, pattern[i].text)) {
-            ctx->local = 1;
-            break;
-        }
-    }
-
-    if (conf->store == NULL) {
+    if (ctx->conf->store == NULL) {
         return NGX_OK;
     }
 
@@ -192,13 +205,15 @@ ngx_http_registry_side(ngx_http_registry_ctx_t *ctx,
         break;
     }
 
-    /* who pushes looks first whether he has to: here, and not there */
+    /* who pushes looks first whether he has to, where it goes */
 
     if (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB
         && ctx->request->method == NGX_HTTP_HEAD
-        && ctx->conf->push == NGX_HTTP_REGISTRY_PUSH_ON)
+        && ctx->conf->push != NGX_HTTP_REGISTRY_PUSH_OFF)
     {
-        return NGX_HTTP_REGISTRY_SIDE_HOSTED;
+        return (ctx->conf->push == NGX_HTTP_REGISTRY_PUSH_ON)
+                   ? NGX_HTTP_REGISTRY_SIDE_HOSTED
+                   : NGX_HTTP_REGISTRY_SIDE_REMOTE;
     }
 
     return NGX_HTTP_REGISTRY_SIDE_FIRST;

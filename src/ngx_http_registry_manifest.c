@@ -25,7 +25,6 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_registry_manifest_read(ngx_http_registry_ctx_t *ctx);
-static ngx_int_t ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_manifest_parse(
     ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_parse_work(ngx_http_registry_task_t *task);
@@ -229,9 +228,7 @@ ngx_http_registry_push_manifest(ngx_http_registry_ctx_t *ctx)
 }
 
 
-/* the tag of the URI, or those of ?tag= beside a digest */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx)
 {
     char                 buf[REGISTRY_TAG_MAX];

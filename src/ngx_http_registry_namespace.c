@@ -20,7 +20,8 @@ static ngx_int_t ngx_http_registry_namespace_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_registry_namespace_said(ngx_http_request_t *r,
     u_char *buf, ngx_str_t *ns);
 static ngx_int_t ngx_http_registry_namespace_uri(ngx_http_request_t *r,
-    ngx_http_registry_remote_t *remote, u_char *rest, ngx_str_t *uri);
+    ngx_str_t *in, ngx_http_registry_remote_t *remote, u_char *rest,
+    ngx_str_t *uri);
 static void ngx_http_registry_namespace_first(ngx_str_t *uri,
     ngx_str_t *first);
 static ngx_uint_t ngx_http_registry_namespace_own(ngx_http_request_t *r,
@@ -69,7 +70,7 @@ ngx_http_registry_namespace_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_registry_canonical(r, &uri);
+    rc = ngx_http_registry_canonical(r, &r->uri, &uri);
 
     if (rc == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -90,7 +91,8 @@ ngx_http_registry_namespace_handler(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *uri)
+ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *in,
+    ngx_str_t *uri)
 {
     u_char                          buf[NGX_HTTP_REGISTRY_NS_MAX];
     ngx_int_t                       rc;
@@ -98,9 +100,9 @@ ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *uri)
     ngx_http_registry_remote_t     *remote, *said;
     ngx_http_registry_main_conf_t  *mcf;
 
-    *uri = r->uri;
+    *uri = *in;
 
-    if (r->uri.len < 4 || ngx_strncmp(r->uri.data, "/v2/", 4) != 0) {
+    if (in->len < 4 || ngx_strncmp(in->data, "/v2/", 4) != 0) {
         return NGX_OK;
     }
 
@@ -111,7 +113,7 @@ ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *uri)
 
     mcf = ngx_http_get_module_main_conf(r, ngx_http_registry_module);
 
-    ngx_http_registry_namespace_first(&r->uri, &first);
+    ngx_http_registry_namespace_first(in, &first);
     remote = ngx_http_registry_find_remote(mcf, &first);
 
     if (ns.len == 0) {
@@ -133,7 +135,7 @@ ngx_http_registry_canonical(ngx_http_request_t *r, ngx_str_t *uri)
         return NGX_OK;
     }
 
-    return ngx_http_registry_namespace_uri(r, said,
+    return ngx_http_registry_namespace_uri(r, in, said,
                                            (said == remote)
                                                ? first.data + first.len
                                                : first.data - 1,
@@ -188,7 +190,7 @@ ngx_http_registry_namespace_said(ngx_http_request_t *r, u_char *buf,
  */
 
 static ngx_int_t
-ngx_http_registry_namespace_uri(ngx_http_request_t *r,
+ngx_http_registry_namespace_uri(ngx_http_request_t *r, ngx_str_t *in,
     ngx_http_registry_remote_t *remote, u_char *rest, ngx_str_t *uri)
 {
     u_char          *p, *first;
@@ -196,8 +198,8 @@ ngx_http_registry_namespace_uri(ngx_http_request_t *r,
     ngx_str_t        library;
     registry_str_t   path;
 
-    first = r->uri.data + 4;
-    len = r->uri.data + r->uri.len - rest;
+    first = in->data + 4;
+    len = in->data + in->len - rest;
 
     ngx_str_set(&library, "");
 

@@ -18,7 +18,6 @@ static ngx_int_t ngx_http_registry_pass_request(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t ngx_http_registry_pass_header(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx);
-static ngx_uint_t ngx_http_registry_pass_html(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_pass_part(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_pass_part_header(
     ngx_http_registry_ask_t *ask);
@@ -67,6 +66,41 @@ static const char  *ngx_http_registry_pass_out[] = {
 };
 
 
+/* nginx lets more through than HTTP has: RFC 3986, RFC 9110 section 5.5 */
+
+ngx_uint_t
+ngx_http_registry_passable(ngx_http_request_t *r)
+{
+    size_t            n;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (n = 0; n < r->args.len; n++) {
+        if (r->args.data[n] <= 0x20 || r->args.data[n] >= 0x7f) {
+            return 0;
+        }
+    }
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            for (n = 0; n < h[i].value.len; n++) {
+                if ((h[i].value.data[n] < 0x20 && h[i].value.data[n] != '\t')
+                    || h[i].value.data[n] == 0x7f)
+                {
+                    return 0;
+                }
+            }
+        }
+    }
+
+    return 1;
+}
+
+
 ngx_int_t
 ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
 {
@@ -79,9 +113,18 @@ ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
     }
 
     ask = ngx_http_registry_pass_ask(ctx, path, ngx_http_registry_pass_check);
+    if (ask == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
-    return (ask && ngx_http_registry_ask_start(ask) != NGX_ERROR)
-           ? NGX_AGAIN : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    /* of a blob that is to be pushed, where that would go */
+
+    ask->push = (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB
+                 && ctx->request->method == NGX_HTTP_HEAD
+                 && ctx->conf->push == NGX_HTTP_REGISTRY_PUSH_PROXY);
+
+    return (ngx_http_registry_ask_start(ask) == NGX_ERROR)
+           ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_AGAIN;
 }
 
 
@@ -143,13 +186,21 @@ ngx_http_registry_pass_header(ngx_http_registry_ask_t *ask)
         return NGX_OK;
     }
 
+    if (rc == NGX_DECLINED) {
+        ctx->ask = NULL;
+        ngx_http_registry_ask_free(ask);
+        ngx_http_registry_resume(ctx);
+
+        return NGX_ERROR;
+    }
+
     ngx_http_registry_pass_end(ctx, rc);
 
     return NGX_ERROR;
 }
 
 
-/* NGX_OK: a body follows; else the request is over */
+/* NGX_OK: a body follows; NGX_DECLINED: a step; else the request is over */
 
 static ngx_int_t
 ngx_http_registry_pass_answer(ngx_http_registry_ctx_t *ctx)
@@ -207,7 +258,7 @@ ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx)
                                 : REGISTRY_NAME_UNKNOWN);
     }
 
-    if (ngx_http_registry_pass_html(ctx)) {
+    if (ngx_http_registry_ask_html(ctx->ask)) {
         return ngx_http_registry_remote_error(ctx,
                                              NGX_HTTP_REGISTRY_CALL_PROTOCOL);
     }
@@ -217,31 +268,6 @@ ngx_http_registry_pass_check(ngx_http_registry_ctx_t *ctx)
     ngx_http_registry_found(ctx, NGX_HTTP_REGISTRY_COUNT_BYPASS);
 
     return NGX_OK;
-}
-
-
-/* somebody else has answered, who wants a login, say */
-
-static ngx_uint_t
-ngx_http_registry_pass_html(ngx_http_registry_ctx_t *ctx)
-{
-    const registry_str_t  *type;
-
-    type = registry_http_field(ctx->ask->response, "content-type");
-
-    if (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB || type == NULL
-        || type->len < sizeof("text/html") - 1
-        || ngx_strncasecmp((u_char *) type->data, (u_char *) "text/html",
-                           sizeof("text/html") - 1)
-           != 0)
-    {
-        return 0;
-    }
-
-    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                  "registry_remote \"%V\" answers with HTML",
-                  &ctx->remote->name);
-    return 1;
 }
 
 

@@ -10,7 +10,6 @@
 #include "ngx_http_registry_fill.h"
 
 
-static ngx_int_t ngx_http_registry_proxy_pass(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_proxy_find(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_proxy_expired(
     ngx_http_registry_ctx_t *ctx);
@@ -32,16 +31,12 @@ ngx_http_registry_proxy_base(ngx_http_registry_ctx_t *ctx)
 }
 
 
-/* lists change all the time: no copy of them would be worth keeping */
+/*
+ * Lists change all the time: no copy of them would be worth keeping.  So the
+ * question itself shows whether the client may have the answer.
+ */
 
 ngx_int_t
-ngx_http_registry_proxy_list(ngx_http_registry_ctx_t *ctx)
-{
-    return ngx_http_registry_permitted(ctx, ngx_http_registry_proxy_pass);
-}
-
-
-static ngx_int_t
 ngx_http_registry_proxy_pass(ngx_http_registry_ctx_t *ctx)
 {
     ngx_str_t  path;
@@ -280,6 +275,7 @@ ngx_http_registry_proxy_woken(void *data)
 static ngx_int_t
 ngx_http_registry_proxy_filled(ngx_http_registry_ctx_t *ctx)
 {
+    ngx_int_t                  rc;
     ngx_http_registry_fill_t  *fill;
 
     static const ngx_http_registry_count_e  counts[] = {
@@ -302,6 +298,12 @@ ngx_http_registry_proxy_filled(ngx_http_registry_ctx_t *ctx)
     }
 
     if (fill->status) {
+        rc = ngx_http_registry_doubted(ctx, fill->status,
+                                       ngx_http_registry_proxy_find);
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
         return ngx_http_registry_remote_status(ctx, fill->status,
                                                &fill->retry_after,
                                                REGISTRY_MANIFEST_UNKNOWN);
@@ -314,6 +316,14 @@ ngx_http_registry_proxy_filled(ngx_http_registry_ctx_t *ctx)
 ngx_int_t
 ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx)
 {
+    /* whether it has to be pushed: the remote may not have it any more */
+
+    if (ctx->request->method == NGX_HTTP_HEAD
+        && ctx->conf->push == NGX_HTTP_REGISTRY_PUSH_PROXY)
+    {
+        return ngx_http_registry_proxy_pass(ctx);
+    }
+
     return ngx_http_registry_permitted(ctx, ngx_http_registry_proxy_open);
 }
 
@@ -498,20 +508,33 @@ ngx_int_t
 ngx_http_registry_remote_refused(ngx_http_registry_ctx_t *ctx,
     registry_error_e unknown)
 {
-    ngx_str_t              retry;
-    const registry_str_t  *field;
+    ngx_str_t                  retry;
+    const registry_str_t      *field;
+    registry_http_response_t  *response;
+
+    response = ctx->ask->response;
+
+    /* the client can show something else, if it was its own that was shown */
+
+    if (response->status == NGX_HTTP_UNAUTHORIZED
+        && ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT)
+    {
+        return (ngx_http_registry_challenge(ctx, response) == NGX_OK)
+               ? ngx_http_registry_fail(ctx, REGISTRY_UNAUTHORIZED, NULL)
+               : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ngx_str_null(&retry);
 
-    field = registry_http_field(ctx->ask->response, "retry-after");
+    field = registry_http_field(response, "retry-after");
 
     if (field) {
         retry.data = (u_char *) field->data;
         retry.len = field->len;
     }
 
-    return ngx_http_registry_remote_status(ctx, ctx->ask->response->status,
-                                           &retry, unknown);
+    return ngx_http_registry_remote_status(ctx, response->status, &retry,
+                                           unknown);
 }
 
 

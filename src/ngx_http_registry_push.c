@@ -16,6 +16,8 @@
 #define NGX_HTTP_REGISTRY_SESSION  "_session"
 
 
+static ngx_int_t ngx_http_registry_push_tagged(ngx_http_registry_ctx_t *ctx);
+static ngx_int_t ngx_http_registry_push_mount(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_probe(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_probed(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_push_not_probed(ngx_http_registry_ask_t *ask);
@@ -32,6 +34,8 @@ static ngx_int_t ngx_http_registry_push_sent(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_wait(ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_push_room(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx);
+static ngx_uint_t ngx_http_registry_push_unmounted(
+    ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_refused(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_push_location(
     ngx_http_registry_ctx_t *ctx);
@@ -40,7 +44,7 @@ static ngx_uint_t ngx_http_registry_push_own(ngx_http_registry_ctx_t *ctx,
     registry_url_t *url);
 static ngx_int_t ngx_http_registry_push_upload(ngx_http_registry_ctx_t *ctx,
     registry_url_t *url);
-static void ngx_http_registry_push_forget(ngx_http_registry_ctx_t *ctx);
+static void ngx_http_registry_push_forget(void *data);
 
 
 /* made in the master: the same in all workers, also after a reload */
@@ -76,6 +80,26 @@ ngx_http_registry_push_init(ngx_conf_t *cf)
 ngx_int_t
 ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
 {
+    ngx_int_t  rc;
+
+    switch (ctx->route.endpoint) {
+
+    case REGISTRY_ENDPOINT_UPLOADS:
+        rc = ngx_http_registry_push_mount(ctx);
+        break;
+
+    case REGISTRY_ENDPOINT_MANIFEST:
+        rc = ngx_http_registry_push_tagged(ctx);
+        break;
+
+    default:
+        rc = NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     ctx->step = ngx_http_registry_push_send;
 
     if (ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT
@@ -85,6 +109,58 @@ ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
     }
 
     return ngx_http_registry_push_probe(ctx);
+}
+
+
+/* what is here is not true any more, unless the remote says that it is */
+
+static ngx_int_t
+ngx_http_registry_push_tagged(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_http_cleanup_t  *cln;
+
+    rc = ngx_http_registry_push_tags(ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    cln = ngx_http_cleanup_add(ctx->request, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_registry_push_forget;
+    cln->data = ctx;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Not with bytes at hand: if the mount is refused they are gone, and an upload
+ * is what every client makes of a mount that is not granted.
+ */
+
+static ngx_int_t
+ngx_http_registry_push_mount(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_str_t            from, value;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    rc = ngx_http_registry_mount_remote(ctx, &from);
+
+    if (rc == NGX_OK && !r->headers_in.chunked
+        && r->headers_in.content_length_n <= 0
+        && ngx_http_arg(r, (u_char *) "digest", 6, &value) != NGX_OK)
+    {
+        ctx->mount = from;
+    }
+
+    return (rc == NGX_DECLINED) ? NGX_OK : rc;
 }
 
 
@@ -157,6 +233,7 @@ ngx_http_registry_push_send(ngx_http_registry_ctx_t *ctx)
     }
 
     ask->push = 1;
+    ask->from = ctx->mount;
     ask->pin = pin;
     ask->on_send = ngx_http_registry_push_room;
     ask->content_length = r->headers_in.chunked
@@ -179,6 +256,8 @@ ngx_http_registry_push_send(ngx_http_registry_ctx_t *ctx)
     if (rc != NGX_OK) {
         return rc;
     }
+
+    ctx->outdated = (ctx->route.endpoint == REGISTRY_ENDPOINT_MANIFEST);
 
     return (ngx_http_registry_ask_start(ask) == NGX_ERROR)
            ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_OK;
@@ -249,11 +328,7 @@ ngx_http_registry_push_session(ngx_http_registry_ctx_t *ctx, ngx_str_t *path,
 }
 
 
-/*
- * What the client adds.  A mount is left out: that the client may pull from
- * the other repository is for its own location to say, and an upload is what
- * every client makes of a mount that is not granted.
- */
+/* what the client adds, and a mount, if it may be */
 
 static ngx_int_t
 ngx_http_registry_push_args(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
@@ -265,7 +340,9 @@ ngx_http_registry_push_args(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
 
     r = ctx->request;
 
-    text.data = ngx_pnalloc(r->pool, path->len + r->args.len + 2);
+    text.data = ngx_pnalloc(r->pool, path->len + r->args.len
+                                     + sizeof("??mount=&from=")
+                                     + ctx->digest.len + ctx->mount.len);
     if (text.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -285,11 +362,17 @@ ngx_http_registry_push_args(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
             continue;
         }
 
+        /* as it stands there, with "=" or without */
+
         *p = ngx_strlchr(text.data, p, '?') ? '&' : '?';
         p++;
-        p = ngx_cpymem(p, name.data, name.len);
-        *p++ = '=';
-        p = ngx_cpymem(p, value.data, value.len);
+        p = ngx_cpymem(p, name.data, value.data + value.len - name.data);
+    }
+
+    if (ctx->mount.len) {
+        p = ngx_sprintf(p, "%cmount=%s&from=%V",
+                        ngx_strlchr(text.data, p, '?') ? '&' : '?',
+                        ctx->digest.text, &ctx->mount);
     }
 
     text.len = p - text.data;
@@ -354,9 +437,22 @@ ngx_http_registry_push_room(ngx_http_registry_ask_t *ask)
 static ngx_int_t
 ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_uint_t  status;
+    ngx_uint_t             status;
+    registry_digest_t      digest;
+    const registry_str_t  *field;
 
     status = ctx->ask->response->status;
+
+    if (ctx->mount.len && ngx_http_registry_push_unmounted(ctx)) {
+        ngx_str_null(&ctx->mount);
+        ctx->step = ngx_http_registry_push_send;
+
+        return NGX_DECLINED;
+    }
+
+    if (status / 100 == 4) {
+        ctx->outdated = 0;
+    }
 
     /* it may come before the end of the body: no more of that is read */
 
@@ -372,28 +468,47 @@ ngx_http_registry_push_answer(ngx_http_registry_ctx_t *ctx)
     if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR
         || status == NGX_HTTP_TOO_MANY_REQUESTS
         || status / 100 == 3
-        || ((status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN)
+        || status == NGX_HTTP_UNAUTHORIZED
+        || (status == NGX_HTTP_FORBIDDEN
             && ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE))
     {
         return ngx_http_registry_remote_refused(ctx, REGISTRY_NAME_UNKNOWN);
-    }
-
-    if (status == NGX_HTTP_UNAUTHORIZED) {
-        return (ngx_http_registry_challenge(ctx, ctx->ask->response)
-                == NGX_OK)
-               ? ngx_http_registry_fail(ctx, REGISTRY_UNAUTHORIZED, NULL)
-               : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (status >= NGX_HTTP_BAD_REQUEST) {
         return ngx_http_registry_push_refused(ctx);
     }
 
-    if (status == NGX_HTTP_CREATED) {
-        ngx_http_registry_push_forget(ctx);
+    field = registry_http_field(ctx->ask->response, "docker-content-digest");
+
+    if (ctx->outdated && field
+        && registry_digest_parse(*field, &digest) == REGISTRY_OK)
+    {
+        ctx->digest = digest;
     }
 
+    ngx_http_registry_push_forget(ctx);
+
     return ngx_http_registry_push_location(ctx);
+}
+
+
+/*
+ * Refused, but an upload may not be.  401 is the client's business if the
+ * credentials are: perhaps it can show others.
+ */
+
+static ngx_uint_t
+ngx_http_registry_push_unmounted(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_uint_t  status;
+
+    status = ctx->ask->response->status;
+
+    return status / 100 == 4
+           && status != NGX_HTTP_TOO_MANY_REQUESTS
+           && !(status == NGX_HTTP_UNAUTHORIZED
+                && ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_CLIENT);
 }
 
 
@@ -488,19 +603,25 @@ ngx_http_registry_push_created(ngx_http_registry_ctx_t *ctx)
     query.data = (char *) ctx->request->args.data;
     query.len = ctx->request->args.len;
 
-    if (registry_query_find(query, "digest", buf, sizeof(buf), &len)
-        != REGISTRY_OK)
-    {
+    if (ctx->mount.len) {
         ngx_http_registry_count(ngx_http_registry_counters(ctx),
                                 NGX_HTTP_REGISTRY_COUNT_MOUNTED);
+
+        digest.data = (u_char *) ctx->digest.text;
+        digest.len = ctx->digest.len;
+
+    } else if (registry_query_find(query, "digest", buf, sizeof(buf), &len)
+               == REGISTRY_OK)
+    {
+        ngx_http_registry_count(ngx_http_registry_counters(ctx),
+                                NGX_HTTP_REGISTRY_COUNT_UPLOADED);
+
+        digest.data = (u_char *) buf;
+        digest.len = len;
+
+    } else {
         return NGX_OK;
     }
-
-    ngx_http_registry_count(ngx_http_registry_counters(ctx),
-                            NGX_HTTP_REGISTRY_COUNT_UPLOADED);
-
-    digest.data = (u_char *) buf;
-    digest.len = len;
 
     rc = ngx_http_registry_add_location(ctx, "/blobs/%V", &digest);
 
@@ -591,16 +712,31 @@ ngx_http_registry_push_upload(ngx_http_registry_ctx_t *ctx,
 }
 
 
-/* the tags that were pushed are asked for again when they are next pulled */
+/* what was pushed is asked for again when it is next pulled */
 
 static void
-ngx_http_registry_push_forget(ngx_http_registry_ctx_t *ctx)
+ngx_http_registry_push_forget(void *data)
 {
-    if (ctx->route.endpoint != REGISTRY_ENDPOINT_MANIFEST) {
+    ngx_http_registry_ctx_t *ctx = data;
+
+    ngx_str_t   *tag;
+    ngx_uint_t   i;
+
+    if (!ctx->outdated) {
         return;
     }
 
-    ngx_http_registry_manifest_key(ctx, ctx->route.by_digest
-                                            ? NULL : &ctx->reference);
-    ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
+    ctx->outdated = 0;
+
+    tag = ctx->tags.elts;
+
+    for (i = 0; i < ctx->tags.nelts; i++) {
+        ngx_http_registry_manifest_key(ctx, &tag[i]);
+        ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
+    }
+
+    if (ctx->digest.len) {
+        ngx_http_registry_manifest_key(ctx, NULL);
+        ngx_http_registry_fill_forget(ctx->remote, &ctx->manifest);
+    }
 }

@@ -16,7 +16,10 @@
 #define NGX_HTTP_REGISTRY_REMOTE_AGAIN   5000
 
 
-/* how a remote fares; its key in the zone is 'r' and its id */
+/*
+ * How a remote fares, and apart from it its "push_url", if it has one; the
+ * key in the zone is 'r', its id, and 1 for that, else 0.
+ */
 
 typedef struct {
     ngx_msec_t  again;          /* when to ask it next */
@@ -24,10 +27,18 @@ typedef struct {
 } ngx_http_registry_fares_t;
 
 
+typedef struct {
+    ngx_str_t   text;
+    uint32_t    hash;
+    u_char      data[1 + sizeof(uint32_t) + 1];
+} ngx_http_registry_fares_key_t;
+
+
 static ngx_http_registry_entry_t *ngx_http_registry_remote_fares(
-    ngx_http_registry_remote_t *remote, ngx_http_registry_fares_t *fares);
+    ngx_http_registry_remote_t *remote, ngx_uint_t pushed,
+    ngx_http_registry_fares_t *fares);
 static void ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
-    u_char *buf, ngx_str_t *key, uint32_t *hash);
+    ngx_uint_t pushed, ngx_http_registry_fares_key_t *key);
 static void ngx_http_registry_remote_storage(ngx_http_registry_ask_t *ask,
     ngx_uint_t status);
 static void ngx_http_registry_remote_limits(ngx_http_registry_ask_t *ask);
@@ -74,7 +85,7 @@ ngx_http_registry_remote_up(ngx_http_registry_remote_t *remote)
 
     ngx_http_registry_zone_lock(remote->zone);
 
-    entry = ngx_http_registry_remote_fares(remote, &fares);
+    entry = ngx_http_registry_remote_fares(remote, 0, &fares);
 
     if (entry) {
         rc = NGX_DECLINED;
@@ -96,16 +107,14 @@ ngx_http_registry_remote_up(ngx_http_registry_remote_t *remote)
 
 static ngx_http_registry_entry_t *
 ngx_http_registry_remote_fares(ngx_http_registry_remote_t *remote,
-    ngx_http_registry_fares_t *fares)
+    ngx_uint_t pushed, ngx_http_registry_fares_t *fares)
 {
-    u_char                      buf[1 + sizeof(uint32_t)];
-    uint32_t                    hash;
-    ngx_str_t                   key;
-    ngx_http_registry_entry_t  *entry;
+    ngx_http_registry_entry_t      *entry;
+    ngx_http_registry_fares_key_t   key;
 
-    ngx_http_registry_remote_key(remote, buf, &key, &hash);
+    ngx_http_registry_remote_key(remote, pushed, &key);
 
-    entry = ngx_http_registry_zone_find(remote->zone, &key, hash);
+    entry = ngx_http_registry_zone_find(remote->zone, &key.text, key.hash);
 
     if (entry) {
         ngx_memcpy(fares, entry->data + entry->key_len, sizeof(*fares));
@@ -116,15 +125,19 @@ ngx_http_registry_remote_fares(ngx_http_registry_remote_t *remote,
 
 
 static void
-ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote, u_char *buf,
-    ngx_str_t *key, uint32_t *hash)
+ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
+    ngx_uint_t pushed, ngx_http_registry_fares_key_t *key)
 {
-    buf[0] = 'r';
-    ngx_memcpy(buf + 1, &remote->id, sizeof(uint32_t));
+    u_char  *p;
 
-    key->data = buf;
-    key->len = 1 + sizeof(uint32_t);
-    *hash = ngx_murmur_hash2(buf, key->len);
+    p = key->data;
+    *p++ = 'r';
+    p = ngx_cpymem(p, &remote->id, sizeof(uint32_t));
+    *p++ = (u_char) pushed;
+
+    key->text.data = key->data;
+    key->text.len = p - key->data;
+    key->hash = ngx_murmur_hash2(key->text.data, key->text.len);
 }
 
 
@@ -137,13 +150,12 @@ void
 ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_uint_t status)
 {
-    u_char                       buf[1 + sizeof(uint32_t)];
-    uint32_t                     hash;
-    ngx_str_t                    key, value, none;
-    ngx_uint_t                   log;
-    registry_str_t               path;
-    ngx_http_registry_remote_t  *remote;
-    ngx_http_registry_fares_t    fares;
+    ngx_str_t                       value, none;
+    ngx_uint_t                      log, pushed;
+    registry_str_t                  path;
+    ngx_http_registry_remote_t     *remote;
+    ngx_http_registry_fares_t       fares;
+    ngx_http_registry_fares_key_t   key;
 
     if (ask->blob && ask->foreign) {
         ngx_http_registry_remote_storage(ask, status);
@@ -151,11 +163,12 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     }
 
     remote = ask->remote;
+    pushed = ngx_http_registry_remote_apart(remote, ask->push);
     ngx_str_set(&none, "");
 
     ngx_http_registry_zone_lock(remote->zone);
 
-    if (ngx_http_registry_remote_fares(remote, &fares) == NULL) {
+    if (ngx_http_registry_remote_fares(remote, pushed, &fares) == NULL) {
         fares.logged = ngx_current_msec - NGX_HTTP_REGISTRY_REMOTE_LOG;
     }
 
@@ -168,12 +181,12 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
 
     fares.again = ngx_current_msec + NGX_HTTP_REGISTRY_REMOTE_AGAIN;
 
-    ngx_http_registry_remote_key(remote, buf, &key, &hash);
+    ngx_http_registry_remote_key(remote, pushed, &key);
     value.data = (u_char *) &fares;
     value.len = sizeof(fares);
 
-    (void) ngx_http_registry_zone_put(remote->zone, &key, hash, &value,
-                                      &none);
+    (void) ngx_http_registry_zone_put(remote->zone, &key.text, key.hash,
+                                      &value, &none);
 
     ngx_http_registry_zone_unlock(remote->zone);
 
@@ -233,7 +246,9 @@ ngx_http_registry_remote_answered(ngx_http_registry_ask_t *ask)
 
     ngx_http_registry_zone_lock(remote->zone);
 
-    entry = ngx_http_registry_remote_fares(remote, &fares);
+    entry = ngx_http_registry_remote_fares(remote,
+                         ngx_http_registry_remote_apart(remote, ask->push),
+                         &fares);
 
     if (entry) {
         ngx_http_registry_zone_delete(remote->zone, entry);
@@ -258,6 +273,7 @@ ngx_http_registry_remote_known(ngx_http_registry_remote_t *remote)
     grant.zone = remote->zone;
     grant.login = &remote->login;
     grant.remote = remote->id;
+    grant.pushed = ngx_http_registry_remote_apart(remote, 1);
 
     return ngx_http_registry_challenge_find(&grant, &challenge) == NGX_OK;
 }
@@ -268,16 +284,17 @@ ngx_http_registry_remote_known(ngx_http_registry_remote_t *remote)
 void
 ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask)
 {
-    registry_challenge_t       challenge;
-    ngx_http_registry_grant_t  grant;
-
-    if (ngx_http_registry_remote_known(ask->remote)) {
-        return;
-    }
+    registry_challenge_t        challenge;
+    ngx_http_registry_grant_t   grant;
 
     grant.zone = ask->remote->zone;
     grant.login = &ask->remote->login;
     grant.remote = ask->remote->id;
+    grant.pushed = ngx_http_registry_remote_apart(ask->remote, ask->push);
+
+    if (ngx_http_registry_challenge_find(&grant, &challenge) == NGX_OK) {
+        return;
+    }
 
     ngx_memzero(&challenge, sizeof(registry_challenge_t));
     challenge.scheme = REGISTRY_CHALLENGE_OTHER;
@@ -366,7 +383,7 @@ ngx_http_registry_remote_answers(ngx_http_registry_remote_t *remote)
 
     ngx_http_registry_zone_lock(remote->zone);
 
-    answers = (ngx_http_registry_remote_fares(remote, &fares) == NULL);
+    answers = (ngx_http_registry_remote_fares(remote, 0, &fares) == NULL);
 
     ngx_http_registry_zone_unlock(remote->zone);
 

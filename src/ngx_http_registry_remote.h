@@ -111,6 +111,8 @@ struct ngx_http_registry_ask_s {
     ngx_str_t                    method;
     ngx_str_t                    name;          /* repository, as the remote
                                                    calls it; empty: none */
+    ngx_str_t                    from;          /* another one, to be pulled
+                                                   from as well; or empty */
     ngx_str_t                    path;          /* "/v2/...", with a query; or
                                                    a whole URL */
     ngx_array_t                  headers;       /* of ngx_keyval_t */
@@ -183,7 +185,10 @@ ngx_int_t ngx_http_registry_remote_up(ngx_http_registry_remote_t *remote);
 ngx_uint_t ngx_http_registry_remote_answers(
     ngx_http_registry_remote_t *remote);
 
-/* 1 if it is known what the remote asks for, or has been asked and does not */
+/*
+ * 1 if it is known what the remote asks for where pushes go, or it has been
+ * asked and does not
+ */
 
 ngx_uint_t ngx_http_registry_remote_known(ngx_http_registry_remote_t *remote);
 
@@ -209,7 +214,21 @@ ngx_int_t ngx_http_registry_ask_start(ngx_http_registry_ask_t *ask);
 ngx_int_t ngx_http_registry_ask_send(ngx_http_registry_ask_t *ask,
     u_char *data, size_t len, ngx_uint_t last);
 void ngx_http_registry_ask_resume(ngx_http_registry_ask_t *ask);
+
+/*
+ * 1 if the answer is a page, of somebody who wants a login, say, and whose
+ * status means nothing; else 0
+ */
+
+ngx_uint_t ngx_http_registry_ask_html(ngx_http_registry_ask_t *ask);
+
 void ngx_http_registry_ask_free(ngx_http_registry_ask_t *ask);
+
+
+/* 1 if pushes go somewhere else, and this is one, else 0 */
+
+#define ngx_http_registry_remote_apart(remote, push)                          \
+    ((push) && (remote)->client.targets.nelts > 1)
 
 
 /* what ask.c tells remote.c: how an ask has ended */

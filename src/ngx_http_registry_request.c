@@ -38,14 +38,14 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
 
     [REGISTRY_ENDPOINT_CATALOG] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_catalog,
-          ngx_http_registry_proxy_list,
+          ngx_http_registry_proxy_pass,
           ngx_string("list_catalog"),
           NGX_HTTP_REGISTRY_COUNT_LIST_CATALOG, NGX_HTTP_REGISTRY_MAY_CATALOG }
     },
 
     [REGISTRY_ENDPOINT_TAGS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_tags,
-          ngx_http_registry_proxy_list,
+          ngx_http_registry_proxy_pass,
           ngx_string("list_tags"),
           NGX_HTTP_REGISTRY_COUNT_LIST_TAGS, NGX_HTTP_REGISTRY_MAY_PULL }
     },
@@ -68,7 +68,7 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
 
     [REGISTRY_ENDPOINT_REFERRERS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_referrers,
-          ngx_http_registry_proxy_list,
+          ngx_http_registry_proxy_pass,
           ngx_string("list_referrers"),
           NGX_HTTP_REGISTRY_COUNT_LIST_REFERRERS, NGX_HTTP_REGISTRY_MAY_PULL }
     },
@@ -299,7 +299,7 @@ ngx_http_registry_route(ngx_http_registry_ctx_t *ctx)
 
     r = ctx->request;
 
-    rc = ngx_http_registry_canonical(r, &uri);
+    rc = ngx_http_registry_canonical(r, &r->uri, &uri);
 
     if (rc == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -408,6 +408,10 @@ ngx_http_registry_remote_begin(ngx_http_registry_ctx_t *ctx)
 {
     if (ngx_http_registry_offline(ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (!ctx->offline && !ngx_http_registry_passable(ctx->request)) {
+        return NGX_HTTP_BAD_REQUEST;
     }
 
     ctx->step = ctx->offline ? ngx_http_registry_offline_begin

@@ -14,8 +14,8 @@
 #define NGX_HTTP_REGISTRY_TOKEN_KEY        'k'
 #define NGX_HTTP_REGISTRY_TOKEN_CHALLENGE  'c'
 
-/* name, two actions, and what stands around them */
-#define NGX_HTTP_REGISTRY_TOKEN_SCOPE      512
+/* two names, actions, and what stands around them */
+#define NGX_HTTP_REGISTRY_TOKEN_SCOPE      576
 
 /* a token is not used in its last seconds, and renewed in its last quarter */
 #define NGX_HTTP_REGISTRY_TOKEN_MARGIN     5000     /* milliseconds */
@@ -53,6 +53,8 @@ typedef struct {
 } ngx_http_registry_token_fetch_t;
 
 
+static void ngx_http_registry_challenge_key(
+    ngx_http_registry_token_key_t *key, ngx_http_registry_grant_t *grant);
 static ngx_int_t ngx_http_registry_token_key(
     ngx_http_registry_token_key_t *key, u_char kind,
     ngx_http_registry_grant_t *grant);
@@ -170,17 +172,10 @@ ngx_http_registry_challenge_find(ngx_http_registry_grant_t *grant,
 {
     ngx_int_t                       rc;
     ngx_http_registry_entry_t      *entry;
-    ngx_http_registry_grant_t       any;
     ngx_http_registry_token_key_t   key;
 
-    /* a challenge is the same for every scope */
+    ngx_http_registry_challenge_key(&key, grant);
 
-    any = *grant;
-    ngx_str_set(&any.scope, "");
-
-    (void) ngx_http_registry_token_key(&key,
-                                       NGX_HTTP_REGISTRY_TOKEN_CHALLENGE,
-                                       &any);
     rc = NGX_DECLINED;
 
     ngx_http_registry_zone_lock(grant->zone);
@@ -204,16 +199,11 @@ ngx_http_registry_challenge_keep(ngx_http_registry_grant_t *grant,
     const registry_challenge_t *challenge)
 {
     ngx_str_t                       none, body;
-    ngx_http_registry_grant_t       any;
     ngx_http_registry_token_key_t   key;
 
-    any = *grant;
-    ngx_str_set(&any.scope, "");
     ngx_str_set(&none, "");
 
-    (void) ngx_http_registry_token_key(&key,
-                                       NGX_HTTP_REGISTRY_TOKEN_CHALLENGE,
-                                       &any);
+    ngx_http_registry_challenge_key(&key, grant);
 
     body.data = (u_char *) challenge;
     body.len = sizeof(registry_challenge_t);
@@ -224,6 +214,28 @@ ngx_http_registry_challenge_keep(ngx_http_registry_grant_t *grant,
                                       &none, &body);
 
     ngx_http_registry_zone_unlock(grant->zone);
+}
+
+
+/* a challenge is the same for every scope */
+
+static void
+ngx_http_registry_challenge_key(ngx_http_registry_token_key_t *key,
+    ngx_http_registry_grant_t *grant)
+{
+    ngx_http_registry_grant_t  any;
+
+    any = *grant;
+
+    if (grant->pushed) {
+        ngx_str_set(&any.scope, "push");
+
+    } else {
+        ngx_str_set(&any.scope, "");
+    }
+
+    (void) ngx_http_registry_token_key(key, NGX_HTTP_REGISTRY_TOKEN_CHALLENGE,
+                                       &any);
 }
 
 

@@ -65,8 +65,12 @@ typedef struct {
     ngx_http_registry_zone_t     *zone;
     ngx_http_registry_login_t    *login;
     uint32_t                      remote;
-    ngx_str_t                     scope;        /* "repository:a/b:pull" */
+    ngx_str_t                     scope;        /* "repository:a/b:pull", or
+                                                   several, with spaces */
     ngx_http_registry_counters_t *counters;     /* only to get a token */
+    unsigned                      pushed:1;     /* where the remote takes
+                                                   pushes, if that is another
+                                                   place */
 } ngx_http_registry_grant_t;
 
 

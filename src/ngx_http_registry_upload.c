@@ -15,8 +15,6 @@
 
 static ngx_int_t ngx_http_registry_upload_enter(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_query(ngx_http_registry_ctx_t *ctx);
-static ngx_int_t ngx_http_registry_upload_arg(ngx_http_registry_ctx_t *ctx,
-    const char *name, registry_digest_t *digest);
 static ngx_int_t ngx_http_registry_upload_create(
     ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_upload_created(
@@ -152,9 +150,7 @@ ngx_http_registry_upload_query(ngx_http_registry_ctx_t *ctx)
 }
 
 
-/* NGX_DECLINED if there is no such parameter */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_registry_upload_arg(ngx_http_registry_ctx_t *ctx, const char *name,
     registry_digest_t *digest)
 {

@@ -29,11 +29,14 @@ static void ngx_http_registry_verdict_done(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_verdict_take(ngx_http_registry_ctx_t *ctx,
     registry_http_response_t *response);
 static ngx_int_t ngx_http_registry_verdict(ngx_http_registry_ctx_t *ctx);
+static ngx_uint_t ngx_http_registry_verdict_headless(
+    ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_verdict_key(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_verdict_key_t *key);
 static ngx_uint_t ngx_http_registry_verdict_known(
     ngx_http_registry_ctx_t *ctx);
 static void ngx_http_registry_verdict_keep(ngx_http_registry_ctx_t *ctx);
+static void ngx_http_registry_verdict_drop(ngx_http_registry_ctx_t *ctx);
 
 
 ngx_int_t
@@ -58,25 +61,48 @@ ngx_http_registry_permitted(ngx_http_registry_ctx_t *ctx,
 }
 
 
+ngx_int_t
+ngx_http_registry_doubted(ngx_http_registry_ctx_t *ctx, ngx_uint_t status,
+    ngx_http_registry_step_pt next)
+{
+    if (ctx->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE || ctx->doubted
+        || (status != NGX_HTTP_UNAUTHORIZED && status != NGX_HTTP_FORBIDDEN))
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx->doubted = 1;
+    ctx->permitted = next;
+    ctx->step = ngx_http_registry_verdict;
+
+    return ngx_http_registry_verdict_ask(ctx);
+}
+
+
 static ngx_int_t
 ngx_http_registry_verdict_ask(ngx_http_registry_ctx_t *ctx)
 {
+    ngx_uint_t                blob, content;
     ngx_http_registry_ask_t  *ask;
 
     static ngx_str_t  get = ngx_string("GET");
     static ngx_str_t  head = ngx_string("HEAD");
+    static ngx_str_t  first = ngx_string("bytes=0-0");
     static ngx_str_t  accept = ngx_string(NGX_HTTP_REGISTRY_ACCEPT);
 
     /* not everybody knows HEAD of what is no content */
 
-    ask = ngx_http_registry_ask_for(ctx,
-                  (ctx->route.endpoint == REGISTRY_ENDPOINT_MANIFEST
-                   || ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB)
-                      ? &head : &get);
+    blob = (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB);
+    content = (blob || ctx->route.endpoint == REGISTRY_ENDPOINT_MANIFEST);
+
+    ask = ngx_http_registry_ask_for(ctx, (content && !ctx->verdict_get)
+                                             ? &head : &get);
 
     if (ask == NULL
         || ngx_http_registry_remote_path(ctx, &ask->path) != NGX_OK
-        || ngx_http_registry_ask_header(ask, "Accept", &accept) != NGX_OK)
+        || ngx_http_registry_ask_header(ask, "Accept", &accept) != NGX_OK
+        || (blob && ctx->verdict_get
+            && ngx_http_registry_ask_header(ask, "Range", &first) != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -96,7 +122,11 @@ ngx_http_registry_verdict_header(ngx_http_registry_ask_t *ask)
 
     ctx->verdict = ask->response->status;
 
-    if (ngx_http_registry_verdict_take(ctx, ask->response) != NGX_OK) {
+    if (ctx->verdict == NGX_HTTP_OK && ngx_http_registry_ask_html(ask)) {
+        ctx->verdict = 0;
+        ctx->verdict_error = NGX_HTTP_REGISTRY_CALL_PROTOCOL;
+
+    } else if (ngx_http_registry_verdict_take(ctx, ask->response) != NGX_OK) {
         ctx->verdict = NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -185,19 +215,31 @@ ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t
 ngx_http_registry_verdict(ngx_http_registry_ctx_t *ctx)
 {
+    if (ngx_http_registry_verdict_headless(ctx)) {
+        ctx->verdict_get = 1;
+        return ngx_http_registry_verdict_ask(ctx);
+    }
+
     switch (ctx->verdict) {
 
     case 0:
         return ngx_http_registry_remote_error(ctx, ctx->verdict_error);
 
     case NGX_HTTP_OK:
+    case NGX_HTTP_PARTIAL_CONTENT:
     case NGX_HTTP_NOT_MODIFIED:
         ngx_http_registry_verdict_keep(ctx);
         ctx->step = ctx->permitted;
         return NGX_OK;
 
     case NGX_HTTP_UNAUTHORIZED:
+        ngx_http_registry_verdict_drop(ctx);
         return ngx_http_registry_fail(ctx, REGISTRY_UNAUTHORIZED, NULL);
+
+    case NGX_HTTP_FORBIDDEN:
+        ngx_http_registry_verdict_drop(ctx);
+
+        /* fall through */
 
     default:
 
@@ -208,6 +250,35 @@ ngx_http_registry_verdict(ngx_http_registry_ctx_t *ctx)
                             (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB)
                                 ? REGISTRY_BLOB_UNKNOWN
                                 : REGISTRY_MANIFEST_UNKNOWN);
+    }
+}
+
+
+/*
+ * A registry that knows no HEAD; for blobs that may be 404, as of one that is
+ * itself a cache.
+ */
+
+static ngx_uint_t
+ngx_http_registry_verdict_headless(ngx_http_registry_ctx_t *ctx)
+{
+    if (ctx->verdict_get) {
+        return 0;
+    }
+
+    switch (ctx->verdict) {
+
+    case NGX_HTTP_NOT_FOUND:
+        return ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB;
+
+    case NGX_HTTP_BAD_REQUEST:
+    case NGX_HTTP_NOT_ALLOWED:
+    case NGX_HTTP_NOT_IMPLEMENTED:
+        return ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB
+               || ctx->route.endpoint == REGISTRY_ENDPOINT_MANIFEST;
+
+    default:
+        return 0;
     }
 }
 
@@ -279,6 +350,29 @@ ngx_http_registry_verdict_keep(ngx_http_registry_ctx_t *ctx)
 
     (void) ngx_http_registry_zone_put(zone, &key.text, key.hash, &none,
                                       &none);
+
+    ngx_http_registry_zone_unlock(zone);
+}
+
+
+static void
+ngx_http_registry_verdict_drop(ngx_http_registry_ctx_t *ctx)
+{
+    ngx_http_registry_zone_t         *zone;
+    ngx_http_registry_entry_t        *entry;
+    ngx_http_registry_verdict_key_t   key;
+
+    zone = ctx->remote->zone;
+
+    ngx_http_registry_verdict_key(ctx, &key);
+
+    ngx_http_registry_zone_lock(zone);
+
+    entry = ngx_http_registry_zone_find(zone, &key.text, key.hash);
+
+    if (entry) {
+        ngx_http_registry_zone_delete(zone, entry);
+    }
 
     ngx_http_registry_zone_unlock(zone);
 }

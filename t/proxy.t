@@ -31,6 +31,7 @@ my $t = Test::Nginx->new()->has(qw/http/)
 
 daemon off;
 user root;
+worker_shutdown_timeout 1s;
 
 events {
 }
@@ -108,7 +109,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084,
 		allow => { 'team/*' => 'pull' } } }, anonymous => undef);
 my $bearer = Test::Nginx::Origin->new($t, port => 8083, token => $token);
 
-$t->run()->plan(70);
+$t->run()->plan(79);
 
 ###############################################################################
 
@@ -154,6 +155,18 @@ is($r->status, 304, 'not modified');
 is($hub->requests(), 0, 'warm, the remote was not asked');
 is($r->header('X-How'), '304 docker.io HIT pull_manifest docker.io/library/alpine',
 	'warm, how');
+
+# what nginx lets through, and cannot be sent on
+
+is(request(GET => $path, headers => { Via => "1.1 \x01" })->status, 400,
+	'control character in Via');
+is(request(GET => $path, headers => { Accept => "\x7f" })->status, 400,
+	'control character in Accept');
+is(request(GET => "/v2/docker.io/alpine/tags/list?last=\xff")->status, 400,
+	'a byte that is none of a query');
+is(request(GET => $path, headers => { Via => "1.1 \xc3\xa4\t(x)" })->status,
+	200, 'another one that is one of a field');
+is($hub->requests(), 0, 'malformed, the remote was not asked');
 
 # not another registry's
 
@@ -299,6 +312,28 @@ is(request(GET => '/v2/team/app/manifests/1?ns=token.example:5000')->body,
 	$private->{content}, 'token, ns');
 is($token->requests(), 1, 'one token');
 
+# who waits for what an old worker has asked for, is not refused because that
+# one has to exit
+
+$image = $hub->image('library/left', '1', [ 'left behind' ]);
+
+for my $what ('manifests/1', 'blobs/' . sha256('left behind')) {
+	my $uri = "/v2/docker.io/library/left/$what";
+
+	$hub->forget();
+	$hub->rule({ path => qr/$what/, hold => 1, times => 1 });
+
+	my $old = send_request(GET => $uri);
+	$hub->await(qr/$what/, 1);
+	reload($t);
+
+	is(request(GET => $uri)->status, 200, "$what, of an old worker");
+	is($hub->requests(qr/$what/), 2, "$what, of an old worker, asked again");
+
+	$hub->clear();
+	$hub->release();
+}
+
 # credentials that are wrong now
 
 $basic->set(basic => 'somebody:else');
@@ -311,6 +346,22 @@ is(scalar(() = $t->read_file('error.log') =~ /\[warn\] .*registry_remote
 	\ "GET\ [^"]*manifests/gx), 1, 'wrong credentials, logged once');
 
 ###############################################################################
+
+# until the old worker takes no more connections
+
+sub reload {
+	my ($t) = @_;
+	my $old = () = $t->read_file('error.log') =~ /gracefully shutting/g;
+
+	$t->reload();
+
+	for (1 .. 500) {
+		my $now = () = $t->read_file('error.log')
+			=~ /gracefully shutting/g;
+		last if $now > $old;
+		select undef, undef, undef, 0.02;
+	}
+}
 
 sub brief {
 	my $r = request(@_);

@@ -13,6 +13,7 @@ use Test::More;
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
+use Digest::SHA qw//;
 use MIME::Base64 qw/ encode_base64 /;
 use Test::Nginx;
 use Test::Nginx::Origin;
@@ -106,7 +107,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084, users => {
 my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $open = Test::Nginx::Origin->new($t, port => 8083);
 
-$t->run()->plan(80);
+$t->run()->plan(115);
 
 ###############################################################################
 
@@ -188,6 +189,91 @@ my $public = $bearer->image('public/app', '1', [ 'public' ]);
 is(request(GET => '/v2/token.example/public/app/manifests/1',
 	headers => $bearer{''})->body, $public->{content}, 'token, anonymous');
 
+# credentials that are not good any more, though the verdict is known, are the
+# client's to renew; and nobody else is refused for them
+
+my $late = $bearer->image('team/app', '2', [ 'late', 'later' ]);
+my @blobs = map { $_->{digest} } @{$late->{layers}};
+
+sub late { return request(GET => "/v2/token.example/team/app/$_[0]",
+	headers => $_[1] // $bearer{alice}) }
+
+for my $what ('manifests/2', "blobs/$blobs[0]", 'tags/list') {
+
+	is(late('manifests/1')->status, 200, "$what, permitted");
+	$token->revoke();
+
+	$r = late($what);
+	is($r->status, 401, "$what, the token has ended");
+	like($r->header('WWW-Authenticate'),
+		qr!^bearer realm=.*scope="repository:team/app:pull"!i,
+		"$what, the token has ended, challenge");
+	is(late('manifests/1')->status, $what eq 'tags/list' ? 200 : 401,
+		"$what, the token has ended, from the cache");
+
+	$bearer{alice} = bearer('alice', 'wonder', 'team/app');
+	is(late($what)->status, 200, "$what, a new one");
+}
+
+for my $what ([ 'manifests/3', 'manifest' ], [ "blobs/$blobs[1]", 'blob' ]) {
+	my ($path, $name) = @$what;
+
+	$bearer->image('team/app', '3', [ 'third' ]);
+	my $other = bearer('alice', 'wonder', 'team/app');
+
+	is(late('manifests/1', $_)->status, 200, "$name, both are permitted")
+		for $bearer{alice}, $other;
+
+	my ($dead) = $bearer{alice}{Authorization} =~ / (.*)/;
+	unlink $t->testdir() . '/token-8084/issued/'
+		. Digest::SHA::sha256_hex($dead) or die "token: $!\n";
+
+	$bearer->rule({ path => qr/$path/, hold => 1 });
+	$bearer->forget();
+
+	my @s = map {
+		my $s = send_request(GET => "/v2/token.example/team/app/$path",
+			headers => $_);
+		$bearer->await(qr/$path/, 1);
+		$s;
+	} $bearer{alice}, $other;
+
+	select undef, undef, undef, 0.2;
+	is($bearer->requests(qr/$path/), 1, "$name, one asks for both");
+
+	$bearer->clear();
+	$bearer->release();
+
+	is(response($s[0])->status, 401, "$name, who asked, refused");
+	is(response($s[1])->status, 200, "$name, who waited, not");
+
+	$bearer{alice} = $other;
+}
+
+# a page to log in at is nobody's permission
+
+$bearer->rule({ path => qr/v2/, redirect => $bearer->url() . '/login' });
+$bearer->rule({ path => qr/login/, status => 200, html => 1 });
+
+is(request(GET => "/v2/token.example/team/app/$_")->status, 502, "$_, a page")
+	for 'manifests/1', "blobs/$blobs[0]", 'tags/list';
+is(request(GET => '/v2/token.example/')->status, 502, 'base, a page');
+
+$bearer->clear();
+
+# a registry that knows no HEAD, of blobs at least
+
+$bearer->blob('team/app', 'no head');
+$bearer->rule({ path => qr/blobs/, method => 'HEAD', status => 404 });
+is(late('blobs/' . sha256('no head'), bearer('alice', 'wonder', 'team/app'))
+	->body, 'no head', 'no HEAD of blobs');
+is(late('blobs/' . sha256('none'), bearer('alice', 'wonder', 'team/app'))
+	->status, 404, 'no HEAD of blobs, none');
+$bearer->rule({ path => qr/manifests/, method => 'HEAD', status => 405 });
+is(late('manifests/2', bearer('alice', 'wonder', 'team/app'))->body,
+	$late->{content}, 'no HEAD of manifests');
+$bearer->clear();
+
 # the same rules, however it is said: not permitted, not to be known
 
 $open->image("$_/app", '1', [ $_ ]) for qw/ free locked denied /;
@@ -220,6 +306,23 @@ for my $way ([ 8080, '/v2/open.example/%s' ], [ 8080, '/v2/alias.example/%s' ],
 	is($get->(GET => 'denied/app/blobs/' . sha256('denied'),
 		Range => 'bytes=0-1'), 403, "$name, denied, range of a blob");
 }
+
+# a page to log in at does not say that a repository has a blob, nor that there
+# is one at all
+
+my $free = sha256('free');
+
+is(request(GET => "/v2/open.example/free/app/blobs/$free")->body, 'free',
+	'blob of another repository');
+
+$open->rule({ path => qr/v2/, redirect => $open->url() . '/login' });
+$open->rule({ path => qr/login/, status => 200, html => 1 });
+
+is(request(GET => "/v2/open.example/none/blobs/$free")->status, 502,
+	'blob of another repository, a page');
+is(request(HEAD => '/v2/open.example/free/app/blobs/' . sha256('none'))
+	->status, 502, 'blob, a page');
+$open->clear();
 
 # what nobody knows, and nobody is asked
 

@@ -44,6 +44,18 @@ http {
 
     registry_remote open.example { url http://127.0.0.1:8081; }
 
+    registry_remote split.example {
+        url          http://127.0.0.1:8081;
+        push_url     http://127.0.0.1:8087;
+        valid        1ms;
+    }
+
+    registry_remote apart.example {
+        url          http://127.0.0.1:8088;
+        push_url     http://127.0.0.1:8082;
+        credentials  %%TESTDIR%%/token.cred;
+    }
+
     registry_remote token.example {
         url          http://127.0.0.1:8082;
         credentials  %%TESTDIR%%/token.cred;
@@ -106,7 +118,7 @@ my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $first = Test::Nginx::Origin->new($t, port => 8085);
 my $second = Test::Nginx::Origin->new($t, port => 8086, store => $first);
 
-$t->run()->plan(76);
+$t->run()->plan(119);
 
 ###############################################################################
 
@@ -150,10 +162,146 @@ for my $ns ('open.example', 'token.example') {
 	}
 }
 
+# so are tags that go with a digest, and one of which it is not known whether
+# it has been pushed
+
+my @tags = qw/ latest other /;
+
+is(request(GET => "/v2/open.example/team/app/manifests/$_")->status,
+	$_ eq 'latest' ? 200 : 404, "$_, before") for @tags;
+
+my $image = Images::image([ Images::blob('by digest') ]);
+put('open.example', 'team/app', $_->{content}) for @{$image->{blobs}};
+
+my $r = put_manifest("/v2/open.example/team/app/manifests/$image->{digest}?"
+	. join('&', map { "tag=$_" } @tags), $image);
+is($r->status, 201, 'tags with a digest');
+is(request(GET => "/v2/open.example/team/app/manifests/$_")->body,
+	$image->{content}, "$_, pulled") for @tags;
+
+is(brief(PUT => "/v2/open.example/team/app/manifests/$image->{digest}?tag=.",
+	body => $image->{content}), '400 MANIFEST_INVALID', 'no tag');
+
+# and the digest of what is pushed by its tag
+
+$image = Images::image([ Images::blob('by tag') ]);
+put('open.example', 'team/app', $_->{content}) for @{$image->{blobs}};
+
+my $path = "/v2/open.example/team/app/manifests/$image->{digest}";
+is(request(GET => $path)->status, 404, 'by tag, not there yet');
+is(put_manifest('/v2/open.example/team/app/manifests/tag', $image)->status,
+	201, 'by tag');
+is(request(GET => $path)->body, $image->{content}, 'by tag, pulled');
+
+$image = Images::image([ Images::blob('answer is lost') ]);
+put('open.example', 'team/app', $_->{content}) for @{$image->{blobs}};
+
+$open->rule({ path => qr/manifests/, method => 'PUT', status => 500 });
+is(put_manifest('/v2/open.example/team/app/manifests/latest', $image)
+	->status, 502, 'answer is lost');
+is(request(GET => '/v2/open.example/team/app/manifests/latest')->body,
+	$image->{content}, 'answer is lost, pulled');
+$open->clear();
+
+# what is refused changes nothing here
+
+$open->rule({ path => qr/manifests/, method => 'PUT', status => 403 });
+is(put_manifest('/v2/open.example/team/app/manifests/latest', $image)
+	->status, 403, 'refused');
+$open->forget();
+is(request(GET => '/v2/open.example/team/app/manifests/latest')->body,
+	$image->{content}, 'refused, pulled');
+is($open->requests(), 0, 'refused, known here');
+$open->clear();
+
+# a token that is known here, and not there any more
+
+$token->revoke();
+is(put_manifest('/v2/token.example/team/app/manifests/2', $image)->status,
+	403, 'token is revoked');
+is(put_manifest('/v2/token.example/team/app/manifests/2', $image)->code,
+	'MANIFEST_BLOB_UNKNOWN', 'token is revoked, the next one is not');
+
+# where pushes go is not where pulls come from: one may be down
+
+for my $content ('split', 'split, and moved') {
+	$image = $open->image('team/split', 'latest', [ $content ]);
+	is(request(GET => '/v2/split.example/team/split/manifests/latest')
+		->body, $image->{content}, $content);
+	is(brief(POST => '/v2/split.example/team/split/blobs/uploads/'),
+		'502 UNAVAILABLE', "$content, push_url is down");
+}
+
+# nor is how to log in
+
+my $basic = Test::Nginx::Origin->new($t, port => 8088,
+	basic => 'alice:wonder');
+
+$image = $basic->image('team/apart', 'latest', [ 'apart' ]);
+$bearer->blob('team/apart', $_) for @{$image->{blobs}};
+
+for my $tag (1, 2) {
+	is(request(GET => '/v2/apart.example/team/apart/manifests/'
+		. ($tag == 1 ? 'latest' : $image->{digest}))->body,
+		$image->{content}, "apart, pulled $tag");
+	is(put_manifest("/v2/apart.example/team/apart/manifests/$tag", $image)
+		->status, 201, "apart, pushed $tag");
+}
+
+# What a client asks before it pushes is about the remote, not about what has
+# been pulled from there and is gone.
+
+for my $ns ('open.example', 'token.example') {
+	my $origin = $ns eq 'open.example' ? $open : $bearer;
+	my $path = "/v2/$ns/team/gone/blobs/" . sha256('gone');
+
+	$origin->blob('team/gone', 'gone');
+	is(request(HEAD => $path)->status, 200, "$ns, there");
+	is(request(GET => $path)->body, 'gone', "$ns, pulled");
+	kept($t, "$ns/team/gone", sha256('gone'));
+	is(request(HEAD => $path)->header('Content-Length'), 4,
+		"$ns, there, and here");
+
+	$origin->remove('team/gone', sha256('gone'));
+	is(request(HEAD => $path)->status, 404, "$ns, gone there");
+	is(request(GET => $path)->body, 'gone', "$ns, gone there, pulled");
+
+	put($ns, 'team/gone', 'gone');
+	is(request(HEAD => $path)->status, 200, "$ns, pushed again");
+}
+
+$open->blob('team/split', 'split');
+is(brief(HEAD => '/v2/split.example/team/split/blobs/' . sha256('split')),
+	'502', 'asked where pushes go');
+
+# nor about what is hosted by the same name
+
+push_blob('team/hosted', 'hosted');
+$path = '/v2/open.example/team/hosted/blobs/' . sha256('hosted');
+is(request(HEAD => $path)->status, 404, 'hosted, not there');
+is(request(GET => $path)->body, 'hosted', 'hosted, pulled');
+
+# nor where nobody may push
+
+$open->blob('closed/gone', 'gone');
+$path = '/v2/open.example/closed/gone/blobs/' . sha256('gone');
+is(request(GET => $path)->body, 'gone', 'closed, pulled');
+kept($t, 'open.example/closed/gone', sha256('gone'));
+$open->remove('closed/gone', sha256('gone'));
+is(request(HEAD => $path)->status, 200, 'closed, gone there');
+
+# parameters without a value
+
+$open->forget();
+is(request(POST => '/v2/open.example/x/blobs/uploads/?' . 'tag&' x 1900 . 'x')
+	->status, 202, 'parameters');
+is(($open->requests())[-1]{path}, '/v2/x/blobs/uploads/?'
+	. join('&', ('tag') x 1900), 'parameters, as they came');
+
 # with the client's own credentials, where nothing is here yet
 
-my $path = '/v2/client.example/team/new/blobs/uploads/';
-my $r = request(POST => $path);
+$path = '/v2/client.example/team/new/blobs/uploads/';
+$r = request(POST => $path);
 
 is($r->status . $r->code, '401UNAUTHORIZED', 'client, nothing shown');
 like($r->header('WWW-Authenticate'),
@@ -306,6 +454,19 @@ sub configure {
 		=~ s/BACKUP/$backup/gr);
 }
 
+# until a blob is in the cache
+
+sub kept {
+	my ($t, $name, $digest) = @_;
+	my $link = $t->testdir() . "/cache/docker/registry/v2/repositories/$name"
+		. '/_layers/' . $digest =~ s!:!/!r . '/link';
+
+	for (1 .. 500) {
+		return if -e $link;
+		select undef, undef, undef, 0.02;
+	}
+}
+
 # until pushes are accepted
 
 sub pushed_until {
@@ -320,6 +481,13 @@ sub pushed_until {
 sub brief {
 	my $r = request(@_);
 	return join(' ', grep { defined } $r->status, $r->code);
+}
+
+sub put_manifest {
+	my ($path, $image) = @_;
+
+	return request(PUT => $path, body => $image->{content},
+		headers => { 'Content-Type' => $image->{type} });
 }
 
 sub bearer {

@@ -2,7 +2,7 @@
 
 # docker, podman and skopeo that push through an edge, to a registry where they
 # log in themselves and to one where the edge has an account; then the new
-# tag is pulled at once.
+# tag is pulled at once.  What two images share goes there once.
 
 ###############################################################################
 
@@ -28,7 +28,7 @@ need(qw/ dockerd docker containerd runc podman skopeo docker-registry busybox
 	tar unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl auth_basic/)->plan(30);
+my $t = Test::Nginx->new()->has(qw/http http_ssl auth_basic/)->plan(66);
 my $dir = $t->testdir();
 
 my @names = qw/ harbor.edge.example.com registry.edge.example.com /;
@@ -112,6 +112,29 @@ for my $case ([ 'harbor', split(/:/, $Edge::ROBOT, 2) ],
 	isnt(digest("$name:2"), "$digest\n", "$registry, the tag has moved");
 	is(digest("$name:2"), digest("oci:$dir/image-2/layout:0"),
 		"$registry, to what was pushed");
+
+	# an image, and one on top of it in another repository
+
+	for my $client ('docker', 'podman', 'skopeo') {
+		my @names = map { "$host/team/$client-$_" } 'base', 'app';
+		my @push = images($client, @names);
+
+		$edge->asked("$registry.example.com");
+
+		runs($push[0], "$registry, $client, push of a base");
+		my $base = uploads("$registry.example.com");
+		$out = runs($push[1], "$registry, $client, push of what is on it");
+		my $app = uploads("$registry.example.com");
+
+		my ($layer) = keys %{$app->{mounted}};
+
+		is(keys %{$app->{mounted}}, 1, "$registry, $client, mounted");
+		is(join(' ', map { $_->{sent}{$layer} // 0 } $base, $app), '1 0',
+			"$registry, $client, the layer was sent once");
+		is(keys %{$app->{sent}}, 2, "$registry, $client, and what is new");
+		is((run(qw/ skopeo inspect --no-tags /, "docker://$names[1]:1"))[0],
+			0, "$registry, $client, it is there");
+	}
 }
 
 # what may not be pushed there
@@ -127,6 +150,59 @@ is(join("\n", grep { /^5/ } map { "$_->{status} $_->{method} $_->{uri}" }
 undef $t;
 
 ###############################################################################
+
+# how a client pushes two images, of which the second is on top of the first
+
+sub images {
+	my ($client, @names) = @_;
+	my $path = $names[0] =~ s!/!-!gr;
+	my @commands;
+
+	mkdir "$dir/$path" or die "$path: $!\n";
+
+	for my $n (0, 1) {
+		my $build = "$dir/$path/$n";
+
+		mkdir $build or die "$build: $!\n";
+		random_file("$build/file$n", 1);
+		$t->write_file("$path/$n/Dockerfile", 'FROM '
+			. ($n ? "$names[0]:1" : 'scratch') . "\nADD file$n /\n");
+	}
+
+	if ($client eq 'skopeo') {
+		my @layers = map { "$dir/$path/$_" } 0, 1;
+
+		oci_layout("$dir/$path/layout-$_", "x", amd64 => [ @layers[0 .. $_] ])
+			for 0, 1;
+
+		return map { [ qw/ skopeo copy /, "oci:$dir/$path/layout-$_:x",
+			"docker://$names[$_]:1" ] } 0, 1;
+	}
+
+	my @cmd = $client eq 'docker' ? @docker : @podman;
+
+	for my $n (0, 1) {
+		my ($status, $out) = run(@cmd, 'build', '-t', "$names[$n]:1",
+			"$dir/$path/$n");
+		die $out if $status;
+	}
+
+	return map { [ @cmd, 'push', "$_:1" ] } @names;
+}
+
+# which blobs a registry was sent, how often, and which were mounted there
+
+sub uploads {
+	my %blobs = (sent => {}, mounted => {});
+
+	for ($edge->asked(@_)) {
+		s/%3A/:/gi;
+		$blobs{$2 eq 'mount' ? 'mounted' : 'sent'}{$3}++
+			if /^201 (POST|PUT) \S+[?&](mount|digest)=(sha256:\w+)/;
+	}
+
+	return \%blobs;
+}
 
 sub digest {
 	my ($name) = @_;

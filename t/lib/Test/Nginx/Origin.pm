@@ -243,16 +243,18 @@ sub early {
 	}
 
 	if (my $bearer = $self->{bearer}) {
-		my @scope = scope($request);
+		my @scopes = scopes($request);
 		my $known = lc $scheme eq 'bearer'
 			&& token($bearer, $given, time() + ($self->{skew} // 0));
 
-		return undef if $known && allows($known, @scope);
+		return undef if $known
+			&& !grep { !allows($known, @$_) } @scopes;
 
 		return $self->error(401, undef, 'WWW-Authenticate' => join(',',
 			qq{Bearer realm="$bearer->{realm}"},
 			qq{service="$bearer->{service}"},
-			@scope ? 'scope="' . join(':', @scope) . '"' : (),
+			@scopes ? 'scope="' . join(' ',
+				map { join(':', @$_) } @scopes) . '"' : (),
 			$known ? 'error="insufficient_scope"'
 				: $given ne '' ? 'error="invalid_token"' : ()));
 	}
@@ -260,20 +262,22 @@ sub early {
 	return undef;
 }
 
-# type, name and actions that a request needs
+# type, name and actions of all that a request needs, as docker-registry has it
 
-sub scope {
+sub scopes {
 	my ($request) = @_;
 	my ($route, $name) = route($request);
 
 	return if !$route || $route eq 'base';
-	return ('registry', 'catalog', '*') if $route eq 'catalog';
+	return [ 'registry', 'catalog', '*' ] if $route eq 'catalog';
 
 	my $method = $request->{method};
+	my $from = $request->{query}{from};
 
-	return ('repository', $name, $method =~ /^(?:GET|HEAD)$/ ? 'pull'
+	return [ 'repository', $name, $method =~ /^(?:GET|HEAD)$/ ? 'pull'
 		: $method eq 'DELETE' && $route ne 'uploads' ? 'delete'
-		: 'pull,push');
+		: 'pull,push' ],
+		defined $from ? [ 'repository', $from, 'pull' ] : ();
 }
 
 # What the issuer noted of a token that it gave out; it stands for the check
@@ -297,8 +301,6 @@ sub token {
 sub allows {
 	my ($claims, $type, $name, $actions) = @_;
 	my %granted;
-
-	return 1 if !defined $type;
 
 	for my $access (@{$claims->{access}}) {
 		next if $access->{type} ne $type || $access->{name} ne $name;
@@ -428,14 +430,18 @@ sub put_manifest {
 			if !$self->has("$dir/blobs/$blob->{digest}");
 	}
 
-	$self->manifest($name, $reference =~ /:/ ? undef : $reference, {
-		content => $body, digest => $digest,
-		type => $request->{headers}{'content-type'} // '' });
+	my @tags = $reference =~ /:/ ? $request->{path} =~ /[?&]tag=([^&]*)/g
+		: $reference;
+
+	$self->manifest($name, $_, { content => $body, digest => $digest,
+		type => $request->{headers}{'content-type'} // '' })
+		for @tags ? @tags : undef;
 
 	return { status => 201, headers => {
 		Location => $self->location($request,
 			"/v2/$name/manifests/$digest"),
 		'Docker-Content-Digest' => $digest,
+		$reference =~ /:/ && @tags ? ('OCI-Tag' => \@tags) : (),
 		$data->{subject}
 			? ('OCI-Subject' => $data->{subject}{digest}) : () } };
 }
