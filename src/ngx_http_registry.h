@@ -266,6 +266,8 @@ struct ngx_http_registry_ctx_s {
     unsigned                           replaced:1;  /* the body is ours */
     unsigned                           passed:1;    /* a remote's, error or
                                                        not */
+    unsigned                           versioned:1; /* the API's version is
+                                                       among the headers */
 };
 
 
