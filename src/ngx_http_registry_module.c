@@ -479,7 +479,6 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
     rlcf->max_blob_size = NGX_CONF_UNSET;
-    rlcf->status_format = NGX_CONF_UNSET_UINT;
 
     return rlcf;
 }
@@ -535,8 +534,6 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->references, prev->references,
                               NGX_HTTP_REGISTRY_REFERENCES_ON);
     ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
-    ngx_conf_merge_uint_value(conf->status_format, prev->status_format,
-                              NGX_HTTP_REGISTRY_STATUS_JSON);
 
     rv = ngx_http_registry_merge_proxy(cf, prev, conf);
     if (rv != NGX_CONF_OK) {
