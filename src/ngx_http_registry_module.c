@@ -30,6 +30,8 @@ static char *ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_registry_enable(ngx_conf_t *cf);
+static char *ngx_http_registry_merge_handler(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_zone_size(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -491,7 +493,6 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_registry_loc_conf_t  *conf = child;
 
     char                           *rv;
-    ngx_http_core_loc_conf_t       *clcf;
     ngx_http_registry_main_conf_t  *mcf;
 
     rv = ngx_http_registry_merge_purge(cf, prev, conf);
@@ -540,14 +541,21 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return rv;
     }
 
-    if (conf->store == NULL && !conf->proxy) {
-        return NGX_CONF_OK;
-    }
+    return (conf->store || conf->proxy)
+           ? ngx_http_registry_merge_handler(cf, conf) : NGX_CONF_OK;
+}
 
-    /*
-     * Nested locations, limit_except and "if" are registries too, unless
-     * something else answers there.
-     */
+
+/*
+ * Nested locations, limit_except and "if" are registries too, unless something
+ * else answers there.
+ */
+
+static char *
+ngx_http_registry_merge_handler(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -555,14 +563,20 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->handler = ngx_http_registry_handler;
     }
 
-    if (conf->store_name.len && clcf->handler != ngx_http_registry_handler) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"registry\" conflicts with another handler of this "
-                      "location in %s:%ui", conf->file, conf->line);
-        return NGX_CONF_ERROR;
+    if (clcf->handler == ngx_http_registry_handler
+        || (conf->file == NULL && conf->proxy_file == NULL))
+    {
+        return NGX_CONF_OK;
     }
 
-    return NGX_CONF_OK;
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "\"%s\" conflicts with another handler of this location in "
+                  "%s:%ui",
+                  conf->file ? "registry" : "registry_proxy",
+                  conf->file ? conf->file : conf->proxy_file,
+                  conf->file ? conf->line : conf->proxy_line);
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -704,11 +718,11 @@ ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     rlcf->proxy = 1;
+    rlcf->proxy_file = cf->conf_file->file.name.data;
+    rlcf->proxy_line = cf->conf_file->line;
 
     if (ngx_strcmp(value[1].data, "all") != 0) {
         rlcf->remote_name = value[1];
-        rlcf->proxy_file = cf->conf_file->file.name.data;
-        rlcf->proxy_line = cf->conf_file->line;
     }
 
     return ngx_http_registry_enable(cf);

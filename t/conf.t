@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(179);
+	->plan(186);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -525,6 +525,20 @@ server {
     }
 }
 EOF
+
+	for my $remote ('ghcr.io', 'all') {
+		refused($t, "registry_proxy $remote, then $name", <<"EOF",
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry_proxy $remote;                         # here
+        $other
+    }
+}
+EOF
+			qr/"registry_proxy" conflicts with another handler/);
+	}
 }
 
 # what is fine, and makes nothing
@@ -583,6 +597,19 @@ EOF
 like(conf($t, 'registry_cache edge { path %%TESTDIR%%/a; }'),
 	qr/\[warn\] .*registry_cache "edge" has no limit: .* in \S+nginx.conf:\d+\n/,
 	'a cache without a limit');
+accepted($t, 'remotes, and something else within', <<"EOF");
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry_proxy all;
+
+        location /v2/y/ {
+            proxy_pass http://127.0.0.1:8081;
+        }
+    }
+}
+EOF
 accepted($t, 'a store off', <<"EOF");
 $store
 server {
