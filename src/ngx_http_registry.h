@@ -123,6 +123,7 @@ typedef struct {
     ngx_array_t                       *local_only;  /* of patterns */
 
     ngx_uint_t                         push;
+    ngx_flag_t                         mount;
     ngx_flag_t                         delete;
     ngx_flag_t                         catalog;
     ngx_uint_t                         references;

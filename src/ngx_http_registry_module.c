@@ -141,6 +141,13 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       offsetof(ngx_http_registry_loc_conf_t, push),
       ngx_http_registry_push },
 
+    { ngx_string("registry_mount"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_registry_loc_conf_t, mount),
+      NULL },
+
     { ngx_string("registry_delete"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -477,6 +484,7 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     rlcf->offline = NGX_CONF_UNSET_PTR;
     rlcf->local_only = NGX_CONF_UNSET_PTR;
     rlcf->push = NGX_CONF_UNSET_UINT;
+    rlcf->mount = NGX_CONF_UNSET;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
@@ -530,6 +538,7 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->offline, prev->offline, NULL);
     ngx_conf_merge_uint_value(conf->push, prev->push,
                               NGX_HTTP_REGISTRY_PUSH_OFF);
+    ngx_conf_merge_value(conf->mount, prev->mount, 1);
     ngx_conf_merge_value(conf->delete, prev->delete, 0);
     ngx_conf_merge_value(conf->catalog, prev->catalog, 0);
     ngx_conf_merge_uint_value(conf->references, prev->references,

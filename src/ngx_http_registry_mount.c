@@ -131,7 +131,8 @@ ngx_http_registry_mount_same(ngx_http_registry_ctx_t *ctx, ngx_str_t *from,
                            blob)
               - there;
 
-    return ngx_http_registry_same_location(ctx->request, &one, &two);
+    return ctx->conf->mount
+           && ngx_http_registry_same_location(ctx->request, &one, &two);
 }
 
 

@@ -306,7 +306,9 @@ for my $context ('', 'server {', 'server { location /v2/ { if ($args) {',
 		qr/"registry" directive is not allowed here/);
 }
 
-for my $name (qw/ registry_push registry_delete registry_catalog /) {
+for my $name (qw/ registry_push registry_mount registry_delete
+	registry_catalog /)
+{
 	refused($t, "$name is no flag", <<"EOF", qr/invalid value "yes"/);
 $name yes;                                              # here
 EOF
