@@ -10,8 +10,7 @@
 #include <jansson.h>
 
 
-#define NGX_HTTP_REGISTRY_ZONE_SIZE    (32 * 1024 * 1024)
-#define NGX_HTTP_REGISTRY_BODY_BUFFER  (512 * 1024)
+#define NGX_HTTP_REGISTRY_ZONE_SIZE  (32 * 1024 * 1024)
 
 
 static ngx_int_t ngx_http_registry_postconfiguration(ngx_conf_t *cf);
@@ -34,9 +33,10 @@ static char *ngx_http_registry_merge_handler(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
+static void ngx_http_registry_use_remotes(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_zone_size(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_registry_lift_limits(ngx_conf_t *cf, void *conf);
 
 
 static ngx_conf_enum_t  ngx_http_registry_references[] = {
@@ -216,79 +216,6 @@ ngx_module_t  ngx_http_registry_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
-
-
-/*
- * A module of its own, ordered before the core module, since what a location
- * inherits is settled there: limits that are right for a site, and wrong for
- * a registry, are set before that, unless the location itself sets them.
- */
-
-static ngx_http_module_t  ngx_http_registry_conf_module_ctx = {
-    NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
-
-    NULL,                                  /* create main configuration */
-    ngx_http_registry_lift_limits,         /* init main configuration */
-
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
-
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
-};
-
-
-ngx_module_t  ngx_http_registry_conf_module = {
-    NGX_MODULE_V1,
-    &ngx_http_registry_conf_module_ctx,    /* module context */
-    NULL,                                  /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
-};
-
-
-static char *
-ngx_http_registry_lift_limits(ngx_conf_t *cf, void *conf)
-{
-    ngx_uint_t                       i;
-    ngx_http_core_loc_conf_t       **clcf;
-    ngx_http_registry_main_conf_t   *mcf;
-
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
-
-    clcf = mcf->locations.elts;
-
-    for (i = 0; i < mcf->locations.nelts; i++) {
-
-        if (clcf[i]->client_max_body_size == NGX_CONF_UNSET) {
-            clcf[i]->client_max_body_size = 0;
-        }
-
-        /* it is also the window of an upload over HTTP/2 */
-
-        if (clcf[i]->client_body_buffer_size == NGX_CONF_UNSET_SIZE) {
-            clcf[i]->client_body_buffer_size = NGX_HTTP_REGISTRY_BODY_BUFFER;
-        }
-
-        if (clcf[i]->error_pages == NULL) {
-            clcf[i]->error_pages = ngx_array_create(cf->pool, 1,
-                                                sizeof(ngx_http_err_page_t));
-            if (clcf[i]->error_pages == NULL) {
-                return NGX_CONF_ERROR;
-            }
-        }
-    }
-
-    return NGX_CONF_OK;
-}
 
 
 static ngx_int_t
@@ -536,6 +463,12 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_ptr_value(conf->store, prev->store, NULL);
     ngx_conf_merge_ptr_value(conf->offline, prev->offline, NULL);
+
+    rv = ngx_http_registry_merge_proxy(cf, prev, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
     ngx_conf_merge_uint_value(conf->push, prev->push,
                               NGX_HTTP_REGISTRY_PUSH_OFF);
     ngx_conf_merge_value(conf->mount, prev->mount, 1);
@@ -544,11 +477,6 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->references, prev->references,
                               NGX_HTTP_REGISTRY_REFERENCES_ON);
     ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
-
-    rv = ngx_http_registry_merge_proxy(cf, prev, conf);
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
 
     return (conf->store || conf->proxy)
            ? ngx_http_registry_merge_handler(cf, conf) : NGX_CONF_OK;
@@ -593,10 +521,7 @@ static char *
 ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf)
 {
-    ngx_uint_t                       i;
-    ngx_http_conf_ctx_t             *ctx;
-    ngx_http_registry_remote_t     **remote;
-    ngx_http_registry_main_conf_t   *mcf;
+    ngx_http_registry_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
@@ -620,7 +545,37 @@ ngx_http_registry_merge_proxy(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    /* upstreams and resolvers are used as the first such location has them */
+    /* what is inherited may be meant for others */
+
+    if (conf->push == NGX_HTTP_REGISTRY_PUSH_ON && conf->proxy_file
+        && conf->store == NULL)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"registry_push on\" is about what is hosted, and here "
+                      "it is nothing: pushes to a remote are permitted by "
+                      "\"registry_push proxy\" in %s:%ui",
+                      conf->proxy_file, conf->proxy_line);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_http_registry_use_remotes(cf, conf);
+
+    return NGX_CONF_OK;
+}
+
+
+/* upstreams and resolvers are used as the first such location has them */
+
+static void
+ngx_http_registry_use_remotes(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *conf)
+{
+    ngx_uint_t                       i;
+    ngx_http_conf_ctx_t             *ctx;
+    ngx_http_registry_remote_t     **remote;
+    ngx_http_registry_main_conf_t   *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
     ctx = cf->ctx;
     remote = mcf->remotes.elts;
@@ -641,8 +596,6 @@ ngx_http_registry_merge_proxy(ngx_conf_t *cf,
             remote[i]->client.loc_conf = ctx->loc_conf;
         }
     }
-
-    return NGX_CONF_OK;
 }
 
 

@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(186);
+	->plan(188);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -543,6 +543,17 @@ EOF
 	}
 }
 
+refused($t, 'pushes to what is not hosted', <<'EOF', qr/"registry_push on" is about what is hosted/);
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry_push on;
+        registry_proxy all;                             # here
+    }
+}
+EOF
+
 # what is fine, and makes nothing
 
 accepted($t, 'nothing', '');
@@ -599,6 +610,32 @@ EOF
 like(conf($t, 'registry_cache edge { path %%TESTDIR%%/a; }'),
 	qr/\[warn\] .*registry_cache "edge" has no limit: .* in \S+nginx.conf:\d+\n/,
 	'a cache without a limit');
+accepted($t, 'pushes that are on elsewhere', <<"EOF");
+$store
+registry_push on;
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry local;
+        registry_push on;
+
+        location /v2/ghcr.io/ {
+            registry off;
+            registry_proxy all;
+        }
+
+        location /v2/ghcr.io/x/ {
+            registry_proxy all;
+            registry_push on;
+        }
+    }
+
+    location /v2/ghcr.io/y/ {
+        registry_proxy all;
+    }
+}
+EOF
 accepted($t, 'remotes, and something else within', <<"EOF");
 registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
 registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
