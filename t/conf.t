@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(188);
+	->plan(192);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -500,6 +500,16 @@ for my $url ('https://user:password-of-it@host/', 'https://host/?password-of-it'
 	refused($t, "url $url", <<"EOF", qr!without user and query: "(?:https://)?host/"!);
 registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
 registry_remote ghcr.io { url $url;  cache edge; }      # here
+EOF
+}
+
+for my $name ('all', 'off') {
+	refused($t, "a remote named $name", <<"EOF", qr/invalid name of a registry_remote "$name"/);
+registry_remote $name { url http://127.0.0.1:1; }         # here
+EOF
+
+	refused($t, "an alias $name", <<"EOF", qr/invalid alias "$name"/);
+registry_remote ghcr.io { alias $name; }                  # here
 EOF
 }
 
