@@ -123,6 +123,7 @@ typedef struct {
     ngx_array_t                       *local_only;  /* of patterns */
 
     ngx_uint_t                         push;
+    ngx_flag_t                         mount;
     ngx_flag_t                         delete;
     ngx_flag_t                         catalog;
     ngx_uint_t                         references;
@@ -272,6 +273,8 @@ struct ngx_http_registry_ctx_s {
     unsigned                           replaced:1;  /* the body is ours */
     unsigned                           passed:1;    /* a remote's, error or
                                                        not */
+    unsigned                           versioned:1; /* the API's version is
+                                                       among the headers */
 };
 
 
@@ -283,10 +286,6 @@ ngx_int_t ngx_http_registry_handler(ngx_http_request_t *r);
 
 ngx_int_t ngx_http_registry_begin(ngx_http_request_t *r,
     ngx_http_registry_step_pt step);
-
-/* sets the first step of a request that is a remote's */
-
-ngx_int_t ngx_http_registry_remote_begin(ngx_http_registry_ctx_t *ctx);
 
 /* the request's state, made when first asked for; NULL if memory is short */
 
@@ -336,6 +335,25 @@ ngx_int_t ngx_http_registry_store_failed(ngx_http_registry_ctx_t *ctx,
 ngx_int_t ngx_http_registry_op_result(ngx_http_registry_ctx_t *ctx,
     registry_error_e unknown);
 
+
+/* endpoint.c: what ctx->uri means; an error of the route if memory is short */
+
+void ngx_http_registry_parse(ngx_http_registry_ctx_t *ctx);
+
+/* the first step of all requests: what it means here, and if it may be */
+
+ngx_int_t ngx_http_registry_endpoint(ngx_http_registry_ctx_t *ctx);
+
+/* sets the first step of a request that is a remote's */
+
+ngx_int_t ngx_http_registry_remote_begin(ngx_http_registry_ctx_t *ctx);
+
+/* where the request counts: its namespace's counters */
+
+ngx_http_registry_counters_t *ngx_http_registry_counters(
+    ngx_http_registry_ctx_t *ctx);
+
+
 /*
  * answer.c: the first request header of that name, which is in lower case, or
  * NULL
@@ -378,6 +396,10 @@ ngx_int_t ngx_http_registry_send_empty(ngx_http_registry_ctx_t *ctx,
 
 ngx_int_t ngx_http_registry_send_bytes(ngx_http_registry_ctx_t *ctx,
     ngx_str_t *type, ngx_str_t *body);
+
+/* a step: the answer to "/v2/" */
+
+ngx_int_t ngx_http_registry_base(ngx_http_registry_ctx_t *ctx);
 
 
 /* body.c: reading a request's body as it arrives */
@@ -589,17 +611,10 @@ ngx_int_t ngx_http_registry_push_tags(ngx_http_registry_ctx_t *ctx);
 
 void ngx_http_registry_end(ngx_http_registry_ctx_t *ctx, ngx_int_t rc);
 
-/* where the request counts: its namespace's counters */
-
-ngx_http_registry_counters_t *ngx_http_registry_counters(
-    ngx_http_registry_ctx_t *ctx);
-
 /* sets $registry_cache; the last one is counted */
 
 void ngx_http_registry_found(ngx_http_registry_ctx_t *ctx,
     ngx_http_registry_count_e how);
-
-ngx_int_t ngx_http_registry_base(ngx_http_registry_ctx_t *ctx);
 
 /* fills in ctx->manifest: of the tag, or if NULL of ctx->digest */
 

@@ -247,3 +247,13 @@ ngx_http_registry_send_bytes(ngx_http_registry_ctx_t *ctx, ngx_str_t *type,
 
     return NGX_DONE;
 }
+
+
+ngx_int_t
+ngx_http_registry_base(ngx_http_registry_ctx_t *ctx)
+{
+    static ngx_str_t  type = ngx_string("application/json");
+    static ngx_str_t  body = ngx_string("{}");
+
+    return ngx_http_registry_send_bytes(ctx, &type, &body);
+}

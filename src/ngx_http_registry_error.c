@@ -93,12 +93,20 @@ ngx_http_registry_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
-    if (ours
+    ctx = ngx_http_get_module_ctx(r, ngx_http_registry_module);
+
+    /* a range that is not satisfiable comes here twice, as a 200 before */
+
+    if (ours && !(ctx && ctx->versioned)
         && ngx_http_registry_add_header(r, "Docker-Distribution-Api-Version",
                                         &version)
            != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (ctx) {
+        ctx->versioned = ours;
     }
 
     if (r->err_status < NGX_HTTP_BAD_REQUEST

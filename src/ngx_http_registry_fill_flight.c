@@ -181,7 +181,7 @@ ngx_http_registry_run_land(ngx_http_registry_run_t *run, ngx_uint_t status,
 
     /* this worker has to exit, say: others may do better */
 
-    if (status == 0 && error == NGX_HTTP_REGISTRY_CALL_LOCAL) {
+    if (error == NGX_HTTP_REGISTRY_CALL_LOCAL) {
         ngx_http_registry_flight_abandon(flight);
         ngx_http_registry_flight_leave(flight);
         return;

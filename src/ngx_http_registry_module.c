@@ -10,8 +10,7 @@
 #include <jansson.h>
 
 
-#define NGX_HTTP_REGISTRY_ZONE_SIZE    (32 * 1024 * 1024)
-#define NGX_HTTP_REGISTRY_BODY_BUFFER  (512 * 1024)
+#define NGX_HTTP_REGISTRY_ZONE_SIZE  (32 * 1024 * 1024)
 
 
 static ngx_int_t ngx_http_registry_postconfiguration(ngx_conf_t *cf);
@@ -30,11 +29,14 @@ static char *ngx_http_registry_location(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_registry_enable(ngx_conf_t *cf);
+static char *ngx_http_registry_merge_handler(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf);
+static void ngx_http_registry_use_remotes(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *conf);
 static char *ngx_http_registry_zone_size(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_registry_lift_limits(ngx_conf_t *cf, void *conf);
 
 
 static ngx_conf_enum_t  ngx_http_registry_references[] = {
@@ -139,6 +141,13 @@ static ngx_command_t  ngx_http_registry_commands[] = {
       offsetof(ngx_http_registry_loc_conf_t, push),
       ngx_http_registry_push },
 
+    { ngx_string("registry_mount"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_registry_loc_conf_t, mount),
+      NULL },
+
     { ngx_string("registry_delete"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -207,79 +216,6 @@ ngx_module_t  ngx_http_registry_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
-
-
-/*
- * A module of its own, ordered before the core module, since what a location
- * inherits is settled there: limits that are right for a site, and wrong for
- * a registry, are set before that, unless the location itself sets them.
- */
-
-static ngx_http_module_t  ngx_http_registry_conf_module_ctx = {
-    NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
-
-    NULL,                                  /* create main configuration */
-    ngx_http_registry_lift_limits,         /* init main configuration */
-
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
-
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
-};
-
-
-ngx_module_t  ngx_http_registry_conf_module = {
-    NGX_MODULE_V1,
-    &ngx_http_registry_conf_module_ctx,    /* module context */
-    NULL,                                  /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
-};
-
-
-static char *
-ngx_http_registry_lift_limits(ngx_conf_t *cf, void *conf)
-{
-    ngx_uint_t                       i;
-    ngx_http_core_loc_conf_t       **clcf;
-    ngx_http_registry_main_conf_t   *mcf;
-
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
-
-    clcf = mcf->locations.elts;
-
-    for (i = 0; i < mcf->locations.nelts; i++) {
-
-        if (clcf[i]->client_max_body_size == NGX_CONF_UNSET) {
-            clcf[i]->client_max_body_size = 0;
-        }
-
-        /* it is also the window of an upload over HTTP/2 */
-
-        if (clcf[i]->client_body_buffer_size == NGX_CONF_UNSET_SIZE) {
-            clcf[i]->client_body_buffer_size = NGX_HTTP_REGISTRY_BODY_BUFFER;
-        }
-
-        if (clcf[i]->error_pages == NULL) {
-            clcf[i]->error_pages = ngx_array_create(cf->pool, 1,
-                                                sizeof(ngx_http_err_page_t));
-            if (clcf[i]->error_pages == NULL) {
-                return NGX_CONF_ERROR;
-            }
-        }
-    }
-
-    return NGX_CONF_OK;
-}
 
 
 static ngx_int_t
@@ -475,11 +411,11 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     rlcf->offline = NGX_CONF_UNSET_PTR;
     rlcf->local_only = NGX_CONF_UNSET_PTR;
     rlcf->push = NGX_CONF_UNSET_UINT;
+    rlcf->mount = NGX_CONF_UNSET;
     rlcf->delete = NGX_CONF_UNSET;
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
     rlcf->max_blob_size = NGX_CONF_UNSET;
-    rlcf->status_format = NGX_CONF_UNSET_UINT;
 
     return rlcf;
 }
@@ -492,7 +428,6 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_registry_loc_conf_t  *conf = child;
 
     char                           *rv;
-    ngx_http_core_loc_conf_t       *clcf;
     ngx_http_registry_main_conf_t  *mcf;
 
     rv = ngx_http_registry_merge_purge(cf, prev, conf);
@@ -528,29 +463,36 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_ptr_value(conf->store, prev->store, NULL);
     ngx_conf_merge_ptr_value(conf->offline, prev->offline, NULL);
-    ngx_conf_merge_uint_value(conf->push, prev->push,
-                              NGX_HTTP_REGISTRY_PUSH_OFF);
-    ngx_conf_merge_value(conf->delete, prev->delete, 0);
-    ngx_conf_merge_value(conf->catalog, prev->catalog, 0);
-    ngx_conf_merge_uint_value(conf->references, prev->references,
-                              NGX_HTTP_REGISTRY_REFERENCES_ON);
-    ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
-    ngx_conf_merge_uint_value(conf->status_format, prev->status_format,
-                              NGX_HTTP_REGISTRY_STATUS_JSON);
 
     rv = ngx_http_registry_merge_proxy(cf, prev, conf);
     if (rv != NGX_CONF_OK) {
         return rv;
     }
 
-    if (conf->store == NULL && !conf->proxy) {
-        return NGX_CONF_OK;
-    }
+    ngx_conf_merge_uint_value(conf->push, prev->push,
+                              NGX_HTTP_REGISTRY_PUSH_OFF);
+    ngx_conf_merge_value(conf->mount, prev->mount, 1);
+    ngx_conf_merge_value(conf->delete, prev->delete, 0);
+    ngx_conf_merge_value(conf->catalog, prev->catalog, 0);
+    ngx_conf_merge_uint_value(conf->references, prev->references,
+                              NGX_HTTP_REGISTRY_REFERENCES_ON);
+    ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
 
-    /*
-     * Nested locations, limit_except and "if" are registries too, unless
-     * something else answers there.
-     */
+    return (conf->store || conf->proxy)
+           ? ngx_http_registry_merge_handler(cf, conf) : NGX_CONF_OK;
+}
+
+
+/*
+ * Nested locations, limit_except and "if" are registries too, unless something
+ * else answers there.
+ */
+
+static char *
+ngx_http_registry_merge_handler(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -558,14 +500,20 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->handler = ngx_http_registry_handler;
     }
 
-    if (conf->store_name.len && clcf->handler != ngx_http_registry_handler) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"registry\" conflicts with another handler of this "
-                      "location in %s:%ui", conf->file, conf->line);
-        return NGX_CONF_ERROR;
+    if (clcf->handler == ngx_http_registry_handler
+        || (conf->file == NULL && conf->proxy_file == NULL))
+    {
+        return NGX_CONF_OK;
     }
 
-    return NGX_CONF_OK;
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "\"%s\" conflicts with another handler of this location in "
+                  "%s:%ui",
+                  conf->file ? "registry" : "registry_proxy",
+                  conf->file ? conf->file : conf->proxy_file,
+                  conf->file ? conf->line : conf->proxy_line);
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -573,10 +521,7 @@ static char *
 ngx_http_registry_merge_proxy(ngx_conf_t *cf,
     ngx_http_registry_loc_conf_t *prev, ngx_http_registry_loc_conf_t *conf)
 {
-    ngx_uint_t                       i;
-    ngx_http_conf_ctx_t             *ctx;
-    ngx_http_registry_remote_t     **remote;
-    ngx_http_registry_main_conf_t   *mcf;
+    ngx_http_registry_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
@@ -600,7 +545,37 @@ ngx_http_registry_merge_proxy(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    /* upstreams and resolvers are used as the first such location has them */
+    /* what is inherited may be meant for others */
+
+    if (conf->push == NGX_HTTP_REGISTRY_PUSH_ON && conf->proxy_file
+        && conf->store == NULL)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"registry_push on\" is about what is hosted, and here "
+                      "it is nothing: pushes to a remote are permitted by "
+                      "\"registry_push proxy\" in %s:%ui",
+                      conf->proxy_file, conf->proxy_line);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_http_registry_use_remotes(cf, conf);
+
+    return NGX_CONF_OK;
+}
+
+
+/* upstreams and resolvers are used as the first such location has them */
+
+static void
+ngx_http_registry_use_remotes(ngx_conf_t *cf,
+    ngx_http_registry_loc_conf_t *conf)
+{
+    ngx_uint_t                       i;
+    ngx_http_conf_ctx_t             *ctx;
+    ngx_http_registry_remote_t     **remote;
+    ngx_http_registry_main_conf_t   *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
 
     ctx = cf->ctx;
     remote = mcf->remotes.elts;
@@ -621,8 +596,6 @@ ngx_http_registry_merge_proxy(ngx_conf_t *cf,
             remote[i]->client.loc_conf = ctx->loc_conf;
         }
     }
-
-    return NGX_CONF_OK;
 }
 
 
@@ -707,11 +680,11 @@ ngx_http_registry_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     rlcf->proxy = 1;
+    rlcf->proxy_file = cf->conf_file->file.name.data;
+    rlcf->proxy_line = cf->conf_file->line;
 
     if (ngx_strcmp(value[1].data, "all") != 0) {
         rlcf->remote_name = value[1];
-        rlcf->proxy_file = cf->conf_file->file.name.data;
-        rlcf->proxy_line = cf->conf_file->line;
     }
 
     return ngx_http_registry_enable(cf);

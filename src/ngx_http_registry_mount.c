@@ -263,7 +263,8 @@ ngx_http_registry_mount_location(ngx_http_registry_ctx_t *ctx, ngx_str_t *ns,
                            ns->len ? "/" : "", from, blob)
               - there;
 
-    return ngx_http_registry_same_location(ctx->request, &one, &two);
+    return ctx->conf->mount
+           && ngx_http_registry_same_location(ctx->request, &one, &two);
 }
 
 

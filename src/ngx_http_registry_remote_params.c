@@ -238,7 +238,8 @@ ngx_http_registry_remote_name(ngx_conf_t *cf,
 
 /*
  * With "_" for ":" it is a component of a repository's name, and no host has
- * a "_": so it cannot be taken for another one.
+ * a "_": so it cannot be taken for another one.  "all" and "off" are what
+ * "registry_proxy" takes for others.
  */
 
 static ngx_uint_t
@@ -266,6 +267,8 @@ ngx_http_registry_remote_host(ngx_str_t *name)
     text.len = host.len;
 
     return registry_name_valid(text) && name->len < REGISTRY_HOST_MAX
+           && ngx_strcmp(name->data, "all") != 0
+           && ngx_strcmp(name->data, "off") != 0
            && ngx_strlchr(host.data, host.data + host.len, '_') == NULL
            && ngx_strlchr(host.data, host.data + host.len, '/') == NULL;
 }

@@ -1,8 +1,8 @@
 
 /*
  * An upload's bytes on their way to the session's file: hashed as they
- * arrive, written in place, or in a thread with "aio threads" and on network
- * file systems.
+ * arrive, written in place, or in a thread with "aio threads", on network
+ * file systems, and if the body is all there already.
  */
 
 
@@ -32,7 +32,11 @@ ngx_http_registry_write(ngx_http_registry_ctx_t *ctx, u_char *data, size_t len)
 
     clcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_core_module);
 
-    if (clcf->aio == NGX_HTTP_AIO_THREADS || ctx->store->network) {
+    /* a body that is in a file would keep the worker up to its end */
+
+    if (clcf->aio == NGX_HTTP_AIO_THREADS || ctx->store->network
+        || ctx->file_buf)
+    {
 
         file = ngx_http_registry_disk_create(up->fd, data, len, offset,
                                              ctx->request->connection->log);

@@ -91,7 +91,7 @@ http {
 
 EOF
 
-$t->run()->plan(97);
+$t->run()->plan(98);
 
 ###############################################################################
 
@@ -245,6 +245,8 @@ for my $bad ('bytes=1000-', 'bytes=-0', 'bytes=5-4', 'bytes=x-y', 'bytes=1-2,')
 	ok(defined $r->code, "not satisfiable, $bad, document");
 }
 
+is($r->header('Docker-Distribution-Api-Version'), 'registry/2.0',
+	'not satisfiable, version');
 is(range('items=0-1'), "200 $bytes", 'unit of another kind');
 is(get("/v2/once/x/blobs/" . sha256($large), Range => 'bytes=0-1,3-4')->status,
 	200, 'max_ranges');

@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(179);
+	->plan(192);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -306,7 +306,9 @@ for my $context ('', 'server {', 'server { location /v2/ { if ($args) {',
 		qr/"registry" directive is not allowed here/);
 }
 
-for my $name (qw/ registry_push registry_delete registry_catalog /) {
+for my $name (qw/ registry_push registry_mount registry_delete
+	registry_catalog /)
+{
 	refused($t, "$name is no flag", <<"EOF", qr/invalid value "yes"/);
 $name yes;                                              # here
 EOF
@@ -501,6 +503,16 @@ registry_remote ghcr.io { url $url;  cache edge; }      # here
 EOF
 }
 
+for my $name ('all', 'off') {
+	refused($t, "a remote named $name", <<"EOF", qr/invalid name of a registry_remote "$name"/);
+registry_remote $name { url http://127.0.0.1:1; }         # here
+EOF
+
+	refused($t, "an alias $name", <<"EOF", qr/invalid alias "$name"/);
+registry_remote ghcr.io { alias $name; }                  # here
+EOF
+}
+
 # something else that answers in the location, before or after
 
 for my $other ('proxy_pass http://127.0.0.1:8081;', 'empty_gif;') {
@@ -525,7 +537,32 @@ server {
     }
 }
 EOF
+
+	for my $remote ('ghcr.io', 'all') {
+		refused($t, "registry_proxy $remote, then $name", <<"EOF",
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry_proxy $remote;                         # here
+        $other
+    }
 }
+EOF
+			qr/"registry_proxy" conflicts with another handler/);
+	}
+}
+
+refused($t, 'pushes to what is not hosted', <<'EOF', qr/"registry_push on" is about what is hosted/);
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry_push on;
+        registry_proxy all;                             # here
+    }
+}
+EOF
 
 # what is fine, and makes nothing
 
@@ -583,6 +620,45 @@ EOF
 like(conf($t, 'registry_cache edge { path %%TESTDIR%%/a; }'),
 	qr/\[warn\] .*registry_cache "edge" has no limit: .* in \S+nginx.conf:\d+\n/,
 	'a cache without a limit');
+accepted($t, 'pushes that are on elsewhere', <<"EOF");
+$store
+registry_push on;
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry local;
+        registry_push on;
+
+        location /v2/ghcr.io/ {
+            registry off;
+            registry_proxy all;
+        }
+
+        location /v2/ghcr.io/x/ {
+            registry_proxy all;
+            registry_push on;
+        }
+    }
+
+    location /v2/ghcr.io/y/ {
+        registry_proxy all;
+    }
+}
+EOF
+accepted($t, 'remotes, and something else within', <<"EOF");
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge; }
+server {
+    location /v2/ {
+        registry_proxy all;
+
+        location /v2/y/ {
+            proxy_pass http://127.0.0.1:8081;
+        }
+    }
+}
+EOF
 accepted($t, 'a store off', <<"EOF");
 $store
 server {

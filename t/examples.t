@@ -13,6 +13,7 @@ use Test::More;
 
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
+use Digest::SHA qw/ sha256_hex /;
 use IO::Socket::INET;
 use JSON::PP;
 use MIME::Base64;
@@ -36,7 +37,7 @@ my @snippets = snippets('../README.md', glob('../docs/*.md'));
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(122 + 2 * @snippets);
+	->has_daemon('openssl')->plan(123 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -120,6 +121,12 @@ is($registry->request('GET', '/v2/', undef, @login)->{status}, 200,
 is($registry->request('POST', '/v2/team/a/blobs/uploads/', '', @login)
 	->{status}, 202, 'auth_request: push');
 
+my $hello = 'sha256:' . sha256_hex('hello');
+is(join(' ', map { $registry->request('POST', "/v2/team/$_", 'hello', @login)
+	->{status} } "b/blobs/uploads/?digest=$hello",
+	"a/blobs/uploads/?mount=$hello&from=team/b"), '201 202',
+	'auth_request: a mount is an upload');
+
 $r = $registry->request('POST', '/v2/other/a/blobs/uploads/', 'x' x 100_000,
 	@login);
 is($r->{status}, 403, 'auth_request: push of another');
@@ -130,6 +137,8 @@ is($registry->request('GET', '/v2/team/a/manifests/1', undef, @login)
 is($t->read_file('auth.log'), <<'EOL', 'auth_request: what it was told');
 check  127.0.0.1
 check  127.0.0.1
+push_blob team/a 127.0.0.1
+push_blob team/b 127.0.0.1
 push_blob team/a 127.0.0.1
 push_blob other/a 127.0.0.1
 pull_manifest team/a 127.0.0.1

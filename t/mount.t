@@ -94,6 +94,19 @@ http {
         location /v2/pull/ {
             registry local;
         }
+
+        location /v2/never/ {
+            registry local;
+            registry_push on;
+            registry_mount off;
+
+            location /v2/never/nested/ {
+            }
+
+            location /v2/never/but/ {
+                registry_mount on;
+            }
+        }
     }
 
     server {
@@ -109,7 +122,7 @@ http {
 
 EOF
 
-$t->run()->plan(98);
+$t->run()->plan(103);
 
 ###############################################################################
 
@@ -263,6 +276,19 @@ is(anonymous('apart/z', sha256('apart only')), 201,
 push_blob('b', 'deleted');
 request(DELETE => '/v2/b/blobs/' . sha256('deleted'));
 is(anonymous('n', sha256('deleted')), 202, 'anonymous, deleted');
+
+# where it is off, and inherited
+
+push_blob("never/$_/x", 'never') for 'a', 'nested', 'but';
+
+is(begun(mount("never/$_/y", sha256('never'), "never/$_/x")), "202 never/$_/y",
+	"off, $_") for 'a', 'nested';
+is(anonymous('never/a/y', sha256('never')), 202, 'off, anonymous');
+is(mount('never/but/y', sha256('never'), 'never/but/x')->status, 201,
+	'on again');
+is(request(POST => '/v2/never/a/z/blobs/uploads/?mount=' . sha256('never')
+	. '&from=never/a/x&digest=' . sha256('never'), body => 'never')->status,
+	201, 'off, with bytes at hand');
 
 # an empty from is no name; what is malformed is refused
 

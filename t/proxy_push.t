@@ -88,6 +88,8 @@ http {
         listen       127.0.0.1:8080;
         server_name  reg.example;
 
+        registry_push on;
+
         location /v2/ {
             registry local;
             registry_proxy all;
@@ -96,7 +98,6 @@ http {
 
         location /v2/open.example/closed/ {
             registry_proxy all;
-            registry_push on;
         }
     }
 }

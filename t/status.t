@@ -107,8 +107,12 @@ http {
             registry_status json;
         }
 
-        location = /metrics {
+        location /metrics {
             registry_status prometheus;
+
+            location = /metrics/status {
+                registry_status;
+            }
         }
     }
 }
@@ -123,7 +127,7 @@ my $issuer = Test::Nginx::Token->new($t, port => 8084, users => { alice =>
 	{ password => 'wonder-land', allow => { 'team/*' => 'pull' } } });
 my $team = Test::Nginx::Origin->new($t, port => 8083, token => $issuer);
 
-$t->run()->plan(64)->todo_alerts();
+$t->run()->plan(65)->todo_alerts();
 
 ###############################################################################
 
@@ -142,6 +146,7 @@ is(join(' ', grep { $_ } values %{numbers()}), '', 'nothing was counted');
 is(request(HEAD => '/status')->header('Content-Length'),
 	length $r->body, 'head');
 is(request(GET => '/json')->body, $r->body, 'json');
+is(request(GET => '/metrics/status')->body, $r->body, 'json, inherits nothing');
 is(request(GET => '/metrics?format=json')->body, $r->body,
 	'json, by the argument');
 is(request(GET => '/v2/status')->body, $r->body, 'in a registry');
