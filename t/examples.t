@@ -39,7 +39,7 @@ my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
 	->has_daemon('openssl')->has_daemon('tinyproxy')
-	->plan(124 + 2 * @snippets);
+	->plan(127 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -66,6 +66,30 @@ is(join("\n", $registry->check('a/b', 'tag', $image->{digest})), '',
 	'minimal: pull');
 is($registry->request('DELETE', "/v2/a/b/manifests/tag")->{status}, 405,
 	'minimal: no delete');
+
+$t->stop();
+
+# the same, by a reload of an nginx that knew nothing of it
+
+$t->write_file_expand('nginx.conf', <<'EOF')->run();
+pid        %%TESTDIR%%/nginx.pid;
+error_log  %%TESTDIR%%/error.log debug;
+daemon     off;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+}
+EOF
+
+write_conf('minimal.conf', slurp("$examples/minimal.conf"));
+$t->reload();
+
+ok(wait_for(sub { (http_get('/v2/') // '') =~ / 200 / }), 'minimal: reload');
+is($registry->push_image('a/b', 'new', $image), undef,
+	'minimal: reload, push');
 
 $t->stop();
 
@@ -507,6 +531,15 @@ sub example {
 }
 
 sub run_conf {
+	write_conf(@_);
+
+	# the test of it leaves that there, and empty
+
+	unlink "$d/nginx.pid";
+	$t->run();
+}
+
+sub write_conf {
 	my ($name, $conf) = @_;
 	my $store = $name =~ s/\W/-/gr;
 
@@ -523,11 +556,6 @@ sub run_conf {
 
 	$t->write_file_expand('nginx.conf', $conf);
 	like($t->dump_config(), qr/test is successful/, "$name: loads");
-
-	# which leaves it there, and empty
-
-	unlink "$d/nginx.pid";
-	$t->run();
 }
 
 # The configurations in Markdown: ["README.md:12", text].
