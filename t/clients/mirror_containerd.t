@@ -36,10 +36,7 @@ my $alpine = $edge->fill('docker.io', 'library/alpine:3');
 my $app = $edge->fill('quay.io', 'team/app:1');
 my $private = $edge->fill('harbor.example.com', 'team/app:1');
 
-put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
-
-hosts('edge.example.com' => $Edge::ADDRESS);
 
 for my $registry (qw/ docker.io quay.io _default /) {
 	my $file = "containerd/certs.d/$registry/hosts.toml";

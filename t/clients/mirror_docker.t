@@ -36,10 +36,7 @@ my $other = $edge->fill('docker.io', 'team/other:1');
 my $app = $edge->fill('quay.io', 'team/app:1');
 my $private = $edge->fill('harbor.example.com', 'team/app:1');
 
-put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
-
-hosts('edge.example.com' => $Edge::ADDRESS);
 trust($edge->ca());
 example('docker/daemon.json' => '/etc/docker/daemon.json');
 

@@ -38,10 +38,7 @@ my $app = $edge->fill('quay.io', 'team/app:1');
 my $private = $edge->fill('harbor.example.com', 'team/app:1');
 
 $edge->fill('quay.io', 'team/other:1');
-put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
-
-hosts('edge.example.com' => $Edge::ADDRESS);
 example('containers/registries.conf' => '/etc/containers/registries.conf');
 
 ###############################################################################

@@ -41,8 +41,6 @@ my $examples = '../../conf/examples/clients';
 
 $edge->start($conf, 'edge.example.com');
 
-hosts('edge.example.com' => $Edge::ADDRESS);
-
 ###############################################################################
 
 # docker

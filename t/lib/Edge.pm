@@ -93,6 +93,7 @@ sub new {
 			map { "$_ $ADDRESS{$_}" } keys %ADDRESS)->start();
 	trust($self->{internet}->file());
 	put_file('/etc/nginx/ca.crt', slurp($self->{ca}->file()));
+	put_file('/etc/nginx/harbor.cred', "$ROBOT\n");
 	put_file('/etc/containers/policy.json',
 		'{"default":[{"type":"insecureAcceptAnything"}]}');
 
@@ -136,7 +137,8 @@ sub fill {
 }
 
 # Runs nginx with a configuration, by its name in conf/examples or as text, and
-# the registries that it is about.  The names are those in its certificate.
+# the registries that it is about.  The names are those in its certificate, and
+# lead to it.
 
 sub start {
 	my ($self, $what, @names) = @_;
@@ -158,6 +160,7 @@ sub run {
 
 	put_file('/etc/nginx/edge.crt', slurp($pair->{cert}));
 	put_file('/etc/nginx/edge.key', slurp($pair->{key}));
+	hosts(map { $_ => $ADDRESS } @names);
 
 	$conf =~ s/^(?:load_module|daemon|pid) .*\n//mg;
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
