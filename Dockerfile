@@ -16,7 +16,8 @@ RUN ./dev build
 FROM debian:bookworm-slim
 
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends nginx libjansson4 libmemcached11 \
+    && apt-get install -y --no-install-recommends \
+           ca-certificates nginx libjansson4 libmemcached11 \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o www-data -g www-data /var/lib/registry
 

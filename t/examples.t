@@ -21,7 +21,9 @@ use Time::HiRes qw/ time /;
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::CA;
 use Test::Nginx::Origin;
+use Test::Nginx::Proxy;
 use Clients;
 use Images;
 
@@ -37,7 +39,8 @@ my @snippets = snippets('../README.md', glob('../docs/*.md'));
 my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
-	->has_daemon('openssl')->plan(123 + 2 * @snippets);
+	->has_daemon('openssl')->has_daemon('tinyproxy')
+	->plan(128 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -64,6 +67,30 @@ is(join("\n", $registry->check('a/b', 'tag', $image->{digest})), '',
 	'minimal: pull');
 is($registry->request('DELETE', "/v2/a/b/manifests/tag")->{status}, 405,
 	'minimal: no delete');
+
+$t->stop();
+
+# the same, by a reload of an nginx that knew nothing of it
+
+$t->write_file_expand('nginx.conf', <<'EOF')->run();
+pid        %%TESTDIR%%/nginx.pid;
+error_log  %%TESTDIR%%/error.log debug;
+daemon     off;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+}
+EOF
+
+write_conf('minimal.conf', slurp("$examples/minimal.conf"));
+$t->reload();
+
+ok(wait_for(sub { (http_get('/v2/') // '') =~ / 200 / }), 'minimal: reload');
+is($registry->push_image('a/b', 'new', $image), undef,
+	'minimal: reload, push');
 
 $t->stop();
 
@@ -361,11 +388,16 @@ $t->stop();
 # a branch office
 
 my $hub = Test::Nginx::Origin->new($t, port => 8091);
-my $harbor = Test::Nginx::Origin->new($t, port => 8092);
+my $harbor = Test::Nginx::Origin->new($t, port => 8092,
+	basic => 'edge:0fTheOffice');
+my $proxy = Test::Nginx::Proxy->tinyproxy($t, port => 8093);
+
+$t->write_file('harbor.cred', "edge:0fTheOffice\n");
 
 example('branch-office.conf',
 	'https://registry-1.docker.io' => 'http://127.0.0.1:8091',
-	'https://harbor.example.com' => 'http://127.0.0.1:8092');
+	'https://harbor.example.com' => 'http://127.0.0.1:8092',
+	'http://proxy.example.com:3128' => 'http://127.0.0.1:8093');
 
 $registry = Images->new(port(8080));
 $image = $hub->image('library/alpine', '3', [ $blob = Images::blob('hub') ]);
@@ -401,6 +433,11 @@ is($registry->request('GET', "/v2/$of_harbor/manifests/1?ns=harbor.example.com")
 	->{content}, $image->{content}, 'branch: pushed there');
 like(http_get('/purge/', LocalAddr => '127.0.0.2'), qr/ 403 /,
 	'branch: not for everybody');
+
+is(scalar(grep { !proxied($_) } $hub->requests()), 0,
+	'branch: Docker Hub by the proxy');
+is(scalar(grep { proxied($_) } $harbor->requests()), 0,
+	'branch: the main site without');
 
 $t->write_file('registry.offline', '');
 $_->forget() for $hub, $harbor;
@@ -438,7 +475,7 @@ like($t->read_file('stderr.log'), qr!\[notice\]!, 'image: error log');
 
 # with other registries behind
 
-$t->write_file($_, "user:secret\n") for qw/ harbor.cred registry.cred /;
+$t->write_file('registry.cred', "user:secret\n");
 
 for my $name (qw/ mirror transparent push-through ha-edge harbor-front /) {
 	example("$name.conf");
@@ -447,8 +484,8 @@ for my $name (qw/ mirror transparent push-through ha-edge harbor-front /) {
 
 # all of the directory was here
 
-is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.conf")),
-	'fluentd.conf', 'every example');
+is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.*")),
+	'fluentd.conf promtail.yaml', 'every example');
 
 # the documentation, and first what it shows of the clients' files
 
@@ -491,6 +528,8 @@ sub example {
 	my ($name, %urls) = @_;
 	my $conf = slurp("$examples/$name");
 
+	$conf =~ m!^load_module modules/ngx_http_registry_module\.so;$!m
+		or die "$name: does not load the module\n";
 	$seen{$name} = 1;
 
 	for my $url (keys %urls) {
@@ -501,6 +540,15 @@ sub example {
 }
 
 sub run_conf {
+	write_conf(@_);
+
+	# the test of it leaves that there, and empty
+
+	unlink "$d/nginx.pid";
+	$t->run();
+}
+
+sub write_conf {
 	my ($name, $conf) = @_;
 	my $store = $name =~ s/\W/-/gr;
 
@@ -517,11 +565,6 @@ sub run_conf {
 
 	$t->write_file_expand('nginx.conf', $conf);
 	like($t->dump_config(), qr/test is successful/, "$name: loads");
-
-	# which leaves it there, and empty
-
-	unlink "$d/nginx.pid";
-	$t->run();
 }
 
 # The configurations in Markdown: ["README.md:12", text].
@@ -590,42 +633,22 @@ sub whole_conf {
 
 ###############################################################################
 
-# one certificate for the server, one for a client, and one of a stranger; some
-# of them have other names in other examples
+# a certificate for the server, which has another name in some examples, one
+# for a client, and one of a stranger
 
 sub certificates {
-	for my $ca (qw/ registry-ca clients-ca stranger-ca /) {
-		openssl("req -x509 -new -nodes -newkey rsa:2048 -days 2"
-			. " -subj /CN=$ca -keyout $d/$ca.key -out $d/$ca.crt");
-	}
-
-	for my $pair (qw/ registry client:clients-ca stranger:stranger-ca /) {
-		my ($name, $ca) = split /:/, $pair;
-		my $cn = $name eq 'registry' ? 'registry.example.com' : $name;
-
-		$ca ||= 'registry-ca';
-
-		openssl("req -new -nodes -newkey rsa:2048 -subj /CN=$cn"
-			. " -keyout $d/$name.key -out $d/$name.csr");
-		openssl("x509 -req -days 2 -in $d/$name.csr -CA $d/$ca.crt"
-			. " -CAkey $d/$ca.key -CAcreateserial"
-			. " -out $d/$name.crt");
-	}
-
-	for my $pair (qw/ registry.crt:edge.crt registry.key:edge.key
-		registry-ca.crt:ca.crt /)
+	for (qw/ ca:registry.example.com:registry:edge clients-ca:client:client
+		stranger-ca:stranger:stranger /)
 	{
-		my ($file, $name) = split /:/, $pair;
+		my ($ca, $owner, @names) = split /:/;
+		my $pair = Test::Nginx::CA->new($t, $ca)->certificate($owner);
 
-		symlink($file, "$d/$name") or die "$name: $!\n";
+		for my $name (@names) {
+			symlink($pair->{cert}, "$d/$name.crt")
+				&& symlink($pair->{key}, "$d/$name.key")
+				or die "$name: $!\n";
+		}
 	}
-}
-
-sub openssl {
-	my ($arguments) = @_;
-
-	system("openssl $arguments >>$d/openssl.out 2>&1") == 0
-		or die "openssl: " . slurp("$d/openssl.out");
 }
 
 # a request over TLS, with a header and a client's certificate, if any
@@ -643,7 +666,7 @@ sub https {
 		. "Host: registry.example.com\n${header}Connection: close\n\n");
 
 	return scalar `openssl s_client -quiet -connect 127.0.0.1:$port \\
-		-servername registry.example.com -CAfile $d/registry-ca.crt \\
+		-servername registry.example.com -CAfile $d/ca.crt \\
 		-verify_hostname registry.example.com -verify_return_error \\
 		$arguments <$d/request 2>$d/openssl.err`;
 }
@@ -701,6 +724,11 @@ sub auth_daemon {
 			? "HTTP/1.0 403 Forbidden\r\n\r\n"
 			: "HTTP/1.0 200 OK\r\n\r\n";
 	}
+}
+
+sub proxied {
+	my ($request) = @_;
+	return ($request->{headers}{via} // '') =~ /tinyproxy/;
 }
 
 # a blob that is being sent and not read

@@ -41,8 +41,6 @@ my %users = (
 	bob => { password => 'builder', allow => { 'other/*' => '*' } },
 );
 
-put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
-
 my ($first, $second) = harbors('10.0.0.21', '10.0.0.22');
 my ($replica) = harbors('10.1.0.21');
 my @both = ($first, $second);
@@ -53,7 +51,6 @@ my $asked = qr!/v2/.!;		# and not only whether it is well
 # two Harbors and a replica
 
 $edge->run('ha-edge.conf', 'edge.example.com');
-hosts('edge.example.com' => $Edge::ADDRESS);
 
 my $name = 'harbor.example.com/team/app';
 my $client = client('edge.example.com');
@@ -113,7 +110,6 @@ $t->stop();
 
 $_->start() for @both;
 $edge->run('harbor-front.conf', 'harbor.example.com');
-hosts('harbor.example.com' => $Edge::ADDRESS);
 trust($edge->ca());
 
 $client = client('harbor.example.com');

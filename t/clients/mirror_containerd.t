@@ -28,7 +28,7 @@ need(qw/ containerd ctr runc docker-registry skopeo busybox tar curl
 	unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(28);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(40);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -36,26 +36,52 @@ my $alpine = $edge->fill('docker.io', 'library/alpine:3');
 my $app = $edge->fill('quay.io', 'team/app:1');
 my $private = $edge->fill('harbor.example.com', 'team/app:1');
 
-put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
 
-hosts('edge.example.com' => $Edge::ADDRESS);
-trust($edge->ca());
+for my $registry (qw/ docker.io quay.io _default /) {
+	my $file = "containerd/certs.d/$registry/hosts.toml";
 
-for my $file (qw! config.toml certs.d/docker.io/hosts.toml
-	certs.d/quay.io/hosts.toml certs.d/_default/hosts.toml !)
-{
-	example("containerd/$file" => "/etc/containerd/$file");
+	example($file => "/etc/$file");
 }
+
+# what Debian has, with our section
+
+my $config = '/etc/containerd/config.toml';
+my $examples = '../../conf/examples/clients/containerd';
+
+put_file($config, slurp($config) . slurp("$examples/config.toml"));
 
 ###############################################################################
 
-my @ctr = containerd($t, '/etc/containerd/config.toml');
+my @ctr = containerd($t, $config);
 my @pull = qw! images pull --hosts-dir /etc/containerd/certs.d !;
+
+# nobody believes the edge yet, and then who is told to
+
+my $name = 'harbor.example.com/team/app:1';
+
+fails([@ctr, @pull, $name], 'unknown authority', qr/x509/);
+
+my ($ca) = slurp('../../docs/clients.md')
+	=~ /^\| containerd \| `(ca = \S+)`/m or die "no ca in clients.md\n";
+
+put_file('/etc/containerd/edge-ca.crt', slurp($edge->ca()));
+put_file("$dir/ca/_default/hosts.toml", slurp("$examples/certs.d/_default/"
+	. 'hosts.toml') . "  $ca\n");
+runs([@ctr, qw/ images pull --hosts-dir /, "$dir/ca", $name], 'harbor, ca');
+$edge->cold('harbor.example.com', $private, 'harbor, ca');
+
+# all programs are told; those that run know it when they first look
+
+trust($edge->ca());
+
+forget();
+runs([@ctr, @pull, $name], 'harbor');
+$edge->warm('harbor.example.com', $private, 'harbor');
 
 # cold and warm, by ctr
 
-my $name = 'docker.io/library/alpine:3';
+$name = 'docker.io/library/alpine:3';
 
 runs([@ctr, @pull, $name], 'docker.io');
 is(join("\n", grep { !/[?&]ns=docker\.io$/ } map { $_->{uri} }
@@ -68,9 +94,6 @@ runs([@ctr, qw/ run --rm /, $name, 'one'], 'docker.io, run',
 forget();
 runs([@ctr, @pull, $name], 'docker.io, again');
 $edge->warm('docker.io', $alpine, 'docker.io, again');
-
-runs([@ctr, @pull, 'harbor.example.com/team/app:1'], 'harbor');
-$edge->cold('harbor.example.com', $private, 'harbor');
 
 # as kubelet and crictl ask it
 
@@ -99,17 +122,24 @@ fails([@ctr, qw/ images pull --hosts-dir /, "$dir/only",
 
 $edge->stop_registries();
 
-for my $name ('docker.io/library/alpine:3',
-	"docker.io/library/alpine\@$alpine->{digest}",
-	"harbor.example.com/team/app\@$private->{digest}")
+$edge->served();
+$edge->asked('quay.io');
+
+for my $case ([ 'docker.io', $alpine, 'library/alpine:3' ],
+	[ 'docker.io', $alpine, "library/alpine\@$alpine->{digest}" ],
+	[ 'harbor.example.com', $private, "team/app\@$private->{digest}" ])
 {
+	my ($registry, $image, $name) = @$case;
+
 	forget();
-	runs([@ctr, @pull, $name], "gone, $name");
+	runs([@ctr, @pull, "$registry/$name"], "gone, $registry/$name");
+	$edge->warm($registry, $image, "gone, $registry/$name");
 }
 
 cri('RemoveImage', $name);
 forget();
-is(cri('PullImage', $name), 0, "gone, CRI");
+is(cri('PullImage', $name), 0, 'gone, CRI');
+$edge->warm('quay.io', $app, 'gone, CRI');
 like(cri('PullImage', 'quay.io/team/app:2'), qr/^[1-9]/, 'gone, not here');
 
 ###############################################################################

@@ -27,7 +27,7 @@ need(qw/ dockerd docker containerd runc docker-registry skopeo busybox tar
 	unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(30);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(40);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -36,10 +36,7 @@ my $other = $edge->fill('docker.io', 'team/other:1');
 my $app = $edge->fill('quay.io', 'team/app:1');
 my $private = $edge->fill('harbor.example.com', 'team/app:1');
 
-put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
-
-hosts('edge.example.com' => $Edge::ADDRESS);
 trust($edge->ca());
 example('docker/daemon.json' => '/etc/docker/daemon.json');
 
@@ -91,21 +88,28 @@ $edge->served();
 
 	runs([@docker, qw/ build -q -t built /, "$dir/build"], 'build');
 	$edge->warm('docker.io', $alpine, 'build');
+	run(@docker, qw/ builder prune -af /);
 }
 
 # the registries are gone
 
 $edge->stop_registries();
 
-for my $name ('alpine:3', "alpine\@$alpine->{digest}", 'team/other:1',
-	'edge.example.com/quay.io/team/app:1',
-	"edge.example.com/harbor.example.com/team/app\@$private->{digest}")
-{
-	my $format = '{{.Repository}}:{{.Tag}}';
+my $of_edge = 'edge.example.com';
 
-	run(@docker, 'rmi', $_) for split /\s+/,
-		(run(@docker, qw/ images --format /, $format))[1];
+for my $case ([ 'docker.io', $alpine, 'alpine:3' ],
+	[ 'docker.io', $alpine, "alpine\@$alpine->{digest}" ],
+	[ 'docker.io', $other, 'team/other:1' ],
+	[ 'quay.io', $app, "$of_edge/quay.io/team/app:1" ],
+	[ 'harbor.example.com', $private,
+		"$of_edge/harbor.example.com/team/app\@$private->{digest}" ])
+{
+	my ($registry, $image, $name) = @$case;
+
+	run(@docker, qw/ rmi -f /, split(/\s+/,
+		(run(@docker, qw/ images -q /))[1]));
 	runs([@docker, 'pull', $name], "gone, $name");
+	$edge->warm($registry, $image, "gone, $name");
 }
 
 fails([@docker, 'pull', 'alpine:4'], 'gone, not here');

@@ -29,7 +29,7 @@ need(qw/ podman conmon runc skopeo buildah docker-registry busybox tar curl
 	unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(33);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(41);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -38,10 +38,7 @@ my $app = $edge->fill('quay.io', 'team/app:1');
 my $private = $edge->fill('harbor.example.com', 'team/app:1');
 
 $edge->fill('quay.io', 'team/other:1');
-put_file('/etc/nginx/harbor.cred', "$Edge::ROBOT\n");
 $edge->start('mirror.conf', 'edge.example.com');
-
-hosts('edge.example.com' => $Edge::ADDRESS);
 example('containers/registries.conf' => '/etc/containers/registries.conf');
 
 ###############################################################################
@@ -103,7 +100,14 @@ $edge->warm('docker.io', $alpine, 'build');
 		qr/"Digest": "$app->{digest}"/);
 	fails([@inspect, 'docker://quay.io/team/app:2'],
 		'at the edge, not there', qr/manifest unknown/);
+
+	# but for lists of tags: they are looked for where we do not get
+
 	$edge->served();
+	fails([qw! skopeo list-tags docker://quay.io/team/app !], 'tags',
+		qr/lookup quay\.io/);
+	is(join("\n", map { $_->{uri} } $edge->served()), '',
+		'tags, not of the edge');
 	$edge->asked('quay.io');
 }
 
@@ -111,11 +115,15 @@ $edge->warm('docker.io', $alpine, 'build');
 
 $edge->stop_registries();
 
-for my $what ($name, "docker.io/library/alpine\@$alpine->{digest}",
-	"harbor.example.com/team/app\@$private->{digest}")
+for my $case ([ 'docker.io', $alpine, 'library/alpine:3' ],
+	[ 'docker.io', $alpine, "library/alpine\@$alpine->{digest}" ],
+	[ 'harbor.example.com', $private, "team/app\@$private->{digest}" ])
 {
+	my ($registry, $image, $what) = @$case;
+
 	run(@podman, qw/ rmi -a -f /);
-	runs([@podman, 'pull', $what], "gone, $what");
+	runs([@podman, 'pull', "$registry/$what"], "gone, $registry/$what");
+	$edge->warm($registry, $image, "gone, $registry/$what");
 }
 
 runs(['skopeo', 'inspect', '--no-tags', 'docker://quay.io/team/app:1'],

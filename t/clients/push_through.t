@@ -41,8 +41,6 @@ put_file('/etc/nginx/registry.cred', "alice:$Edge::USER{alice}\n");
 put_file('/etc/nginx/edge.htpasswd', "bob:{PLAIN}builder\n");
 $edge->start('push-through.conf', @names);
 
-hosts(map { $_ => $Edge::ADDRESS } @names);
-
 ###############################################################################
 
 $t->write_file('daemon.json', '{}');

@@ -27,7 +27,7 @@ need(qw/ dockerd docker containerd ctr runc podman docker-registry skopeo
 	busybox tar curl unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(20);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(24);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -38,7 +38,12 @@ my @names = qw/ registry-1.docker.io index.docker.io quay.io ghcr.io /;
 
 $edge->start('transparent.conf', @names);
 
-hosts(map { $_ => $Edge::ADDRESS } @names, 'auth.docker.io');
+# as the documentation has it, and one more name
+
+my ($hosts) = slurp('../../docs/clients.md') =~ /^($Edge::ADDRESS .*\n)/m;
+
+hosts('auth.docker.io' => $Edge::ADDRESS);
+put_file('/etc/hosts', slurp('/etc/hosts') . $hosts);
 trust($edge->ca());
 
 ###############################################################################
@@ -71,15 +76,18 @@ is((run(qw! curl -s https://auth.docker.io/ !))[0] >> 8, 35,
 
 $edge->stop_registries();
 
+$edge->served();
 run(@docker, qw/ rmi alpine:3 /);
 runs([@docker, qw/ pull alpine:3 /], 'gone, dockerd',
 	qr/Digest: $alpine->{digest}/);
+$edge->warm('docker.io', $alpine, 'gone, dockerd');
 
 run(@ctr, qw! images rm --sync quay.io/team/app:1
 	docker.io/library/alpine:3 !);
 run(@ctr, qw/ content prune references /);
 runs([@ctr, qw! images pull !, "quay.io/team/app\@$app->{digest}"],
 	'gone, containerd');
+$edge->warm('quay.io', $app, 'gone, containerd');
 
 ###############################################################################
 

@@ -29,6 +29,7 @@ use Test::More;
 use Clients qw/ oci_layout random_file requests rootfs slurp /;
 use Machine;
 use Test::Nginx::CA;
+use Test::Nginx::DNS;
 use Test::Nginx::DockerRegistry;
 use Test::Nginx::Token;
 
@@ -86,10 +87,13 @@ sub new {
 
 	weaken($self->{t});
 
-	address($_) for $ADDRESS, values %ADDRESS;
-	name_server($t, $RESOLVER, %ADDRESS, 'ghcr.io' => $ADDRESS);
+	address($_) for $ADDRESS, $RESOLVER, values %ADDRESS;
+	$self->{dns} = Test::Nginx::DNS->new($t, address => $RESOLVER)
+		->names("ghcr.io $ADDRESS",
+			map { "$_ $ADDRESS{$_}" } keys %ADDRESS)->start();
 	trust($self->{internet}->file());
 	put_file('/etc/nginx/ca.crt', slurp($self->{ca}->file()));
+	put_file('/etc/nginx/harbor.cred', "$ROBOT\n");
 	put_file('/etc/containers/policy.json',
 		'{"default":[{"type":"insecureAcceptAnything"}]}');
 
@@ -132,29 +136,31 @@ sub fill {
 			$manifest->{config}, @{$manifest->{layers}} } };
 }
 
-# Runs nginx with a configuration of conf/examples, and the registries that it
-# is about.  The names are those in its certificate.
+# Runs nginx with a configuration, by its name in conf/examples or as text, and
+# the registries that it is about.  The names are those in its certificate, and
+# lead to it.
 
 sub start {
-	my ($self, $example, @names) = @_;
-	my $conf = slurp("$EXAMPLES/$example");
+	my ($self, $what, @names) = @_;
+	my $conf = configuration($what);
 
 	delete $self->{filler};
 	$self->start_registry($_)
 		for grep { $conf =~ /registry_remote \Q$_\E / } registries();
 
-	return $self->run($example, @names);
+	return $self->run($what, @names);
 }
 
 # the same of nginx alone
 
 sub run {
-	my ($self, $example, @names) = @_;
+	my ($self, $what, @names) = @_;
 	my $pair = $self->{ca}->certificate(@names);
-	my $conf = slurp("$EXAMPLES/$example");
+	my $conf = configuration($what);
 
 	put_file('/etc/nginx/edge.crt', slurp($pair->{cert}));
 	put_file('/etc/nginx/edge.key', slurp($pair->{key}));
+	hosts(map { $_ => $ADDRESS } @names);
 
 	$conf =~ s/^(?:load_module|daemon|pid) .*\n//mg;
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
@@ -167,6 +173,11 @@ sub run {
 	$self->{t}->write_file_expand('nginx.conf', $conf)->run();
 
 	return $self;
+}
+
+sub configuration {
+	my ($what) = @_;
+	return $what =~ /\n/ ? $what : slurp("$EXAMPLES/$what");
 }
 
 sub registries {
@@ -262,7 +273,8 @@ sub cold {
 
 	@served = $self->served() if !@served;
 
-	is_deeply(sizes(qr/./, @served), $image->{blobs}, "$name, served");
+	is_deeply(sizes(qr/^MISS$/, @served), $image->{blobs},
+		"$name, served");
 	is_deeply(sizes(qr/./, map { my %r; @r{qw/ status method uri sent /}
 		= split / /; \%r } $self->asked($registry)), $image->{blobs},
 		"$name, fetched once");

@@ -13,12 +13,10 @@ use strict;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ machine address hosts wire name_server trust put_file /;
+our @EXPORT = qw/ machine address hosts wire trust put_file /;
 
 use File::Path qw/ make_path /;
 use FindBin;
-use IO::Socket::INET;
-use Socket qw/ inet_aton /;
 
 use Test::Nginx::Secrets ();
 
@@ -106,54 +104,6 @@ EOF
 	command(@there, qw/ ip link set /, $_, 'up') for qw/ lo wire /;
 
 	return @there;
-}
-
-# names that are known to those who ask this server
-
-sub name_server {
-	my ($t, $address, %addresses) = @_;
-
-	address($address);
-
-	my $socket = IO::Socket::INET->new(Proto => 'udp',
-		LocalAddr => "$address:53") or die "name server: $!\n";
-
-	$t->run_daemon(sub {
-		while (my $peer = $socket->recv(my $query, 512)) {
-			my $answer = resolve($query, \%addresses) // next;
-			$socket->send($answer, 0, $peer);
-		}
-	});
-}
-
-# RFC 1035; a question for anything but an address of IPv4 has no answer
-
-sub resolve {
-	my ($query, $addresses) = @_;
-	my $offset = 12;
-	my @name;
-
-	return undef if length $query < 17;
-
-	my ($id, $count) = unpack('n x2 n', $query);
-
-	return undef if $count != 1;
-
-	while (my $length = unpack("x$offset C", $query)) {
-		push @name, substr($query, $offset + 1, $length);
-		$offset += 1 + $length;
-		return undef if $offset >= length $query;
-	}
-
-	my $question = substr($query, 12, $offset + 5 - 12);
-	my $type = unpack('n', substr($question, -4));
-	my $address = $addresses->{lc join('.', @name)};
-
-	my $answer = defined $address && $type == 1
-		? pack('n3 N n/a', 0xc00c, 1, 1, 60, inet_aton($address)) : '';
-
-	return pack('n6', $id, defined $address ? 0x8180 : 0x8183, 1,
-		length $answer ? 1 : 0, 0, 0) . $question . $answer;
 }
 
 # an authority that every program here believes, for those who look into the

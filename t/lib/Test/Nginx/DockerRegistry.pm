@@ -113,17 +113,26 @@ sub url {
 
 sub start {
 	my ($self) = @_;
-	my $end = time() + 10 * $Test::Nginx::Process::PATIENCE;
+	my $end = time() + 60 * $Test::Nginx::Process::PATIENCE;
 
 	$self->SUPER::start();
 
 	while (!IO::Socket::INET->new(PeerAddr => "$self->{address}:$self->{port}")) {
-		croak "docker-registry does not start: look into $self->{log}"
+		croak 'docker-registry does not start: ' . $self->log_text()
 			if $self->wait(0) || time() > $end;
 		sleep(0.02);
 	}
 
 	return $self;
+}
+
+sub log_text {
+	my ($self) = @_;
+
+	open(my $fh, '<', $self->{log}) or return 'no log';
+	local $/;
+
+	return scalar <$fh>;
 }
 
 ###############################################################################
