@@ -26,10 +26,6 @@ ngx_http_registry_op_create(ngx_http_registry_store_t *store,
     op->kind = kind;
     op->fd = NGX_INVALID_FILE;
 
-    /* if it is a failure that something is not there */
-
-    op->call = "finding";
-
     op->name = ngx_http_registry_op_copy(op, name);
     if (op->name == NULL) {
         ngx_http_registry_op_free(op);

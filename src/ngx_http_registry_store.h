@@ -172,7 +172,7 @@ struct ngx_http_registry_op_s {
      * How it ended: NGX_OK; NGX_DECLINED, what it is about is not there;
      * NGX_BUSY, somebody else has the session; NGX_ABORT, the bytes are not
      * what the digest says; NGX_ERROR, and then err, call and path say what
-     * failed, and err is an errno.  "call" is never NULL.
+     * failed, and err is an errno.
      */
     ngx_int_t                    status;
     ngx_err_t                    err;

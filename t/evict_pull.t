@@ -132,7 +132,7 @@ $origin->release();
 
 ok(response($s)->body eq $bytes, 'removed meanwhile, sent');
 ok(within(sub { $t->read_file('notice.log')
-	=~ /finding a copy in registry_cache "edge" failed/ }),
+	=~ /keeping a copy in registry_cache "edge" failed/ }),
 	'removed meanwhile, logged');
 ok(request(GET => "/v2/library/a/blobs/$gone->{digest}")->body eq $bytes,
 	'removed meanwhile, fetched again');
