@@ -332,15 +332,9 @@ ngx_http_registry_call_free(ngx_http_registry_call_t *call)
 {
     ngx_http_registry_exchange_t  *x = call->exchange;
 
-    ngx_uint_t  state;
-
     x->freed = 1;
 
-    /* the head was all that was wanted, say */
-
-    state = (x->answered && ngx_http_registry_unfit(x)) ? NGX_PEER_FAILED : 0;
-
-    ngx_http_registry_disconnect(x, state, ngx_http_registry_spare(x));
+    ngx_http_registry_disconnect(x, 0, ngx_http_registry_spare(x));
     ngx_http_registry_resolve_cancel(x);
 
     if (x->timer.timer_set) {

@@ -225,7 +225,8 @@ void ngx_http_registry_call_resume(ngx_http_registry_call_t *call);
 
 /*
  * At any time, once, by whoever created it, also from its handlers.  Before
- * its end this closes the connection, and no handler is called any more.
+ * its end no handler is called any more, and the connection is closed, unless
+ * all of the answer has come, as in on_header of one without a body.
  */
 void ngx_http_registry_call_free(ngx_http_registry_call_t *call);
 

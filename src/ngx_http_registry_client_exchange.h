@@ -99,6 +99,7 @@ typedef struct {
     ngx_http_registry_file_t         credentials;
     time_t                           checked;
     ngx_str_t                        authorization;  /* malloc()ed */
+    ngx_uint_t                       version;   /* of it */
     ngx_array_t                      bypass_names;   /* of ngx_str_t */
     ngx_array_t                      bypass_cidrs;   /* of ngx_cidr_t */
 
@@ -159,6 +160,7 @@ struct ngx_http_registry_exchange_s {
     ngx_event_get_peer_pt            get;
 
     ngx_buf_t                        tunnel;    /* a CONNECT */
+    ngx_uint_t                       shown;     /* the version that it has */
 
     /* the messages: request.c, talk.c */
 
@@ -331,8 +333,10 @@ void ngx_http_registry_proxy_cleanup(ngx_http_registry_client_state_t *state);
 ngx_uint_t ngx_http_registry_proxy_applies(ngx_http_registry_exchange_t *x);
 ngx_str_t *ngx_http_registry_proxy_authorization(
     ngx_http_registry_client_state_t *state);
-ngx_int_t ngx_http_registry_proxy_refused(
-    ngx_http_registry_client_state_t *state);
+
+/* after a 407: 1 if there are other credentials now than the call has shown */
+
+ngx_uint_t ngx_http_registry_proxy_refused(ngx_http_registry_exchange_t *x);
 const char *ngx_http_registry_proxy_reason(ngx_uint_t status);
 
 /* the step from a connection to a tunnel; the next one is _tls */

@@ -55,7 +55,7 @@ ngx_http_registry_proxy_init(ngx_conf_t *cf,
         (void) ngx_http_registry_file_changed(&state->credentials);
         state->checked = ngx_time();
 
-        if (ngx_http_registry_proxy_load(state, cf->log) == NGX_ERROR) {
+        if (ngx_http_registry_proxy_load(state, cf->log) != NGX_OK) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "no credentials for the \"http_proxy\" of \"%V\" "
                           "in %s:%ui",
@@ -214,10 +214,7 @@ ngx_http_registry_proxy_authorization(ngx_http_registry_client_state_t *state)
 }
 
 
-/*
- * NGX_OK: they are new, NGX_DECLINED: they are what they were, NGX_ERROR: the
- * file is of no use, what was known before stays.
- */
+/* NGX_ERROR: the file is of no use, what was known before stays */
 
 static ngx_int_t
 ngx_http_registry_proxy_load(ngx_http_registry_client_state_t *state,
@@ -307,12 +304,13 @@ ngx_http_registry_proxy_set(ngx_http_registry_client_state_t *state,
     {
         ngx_explicit_memzero(value.data, value.len);
         ngx_free(value.data);
-        return NGX_DECLINED;
+        return NGX_OK;
     }
 
     ngx_http_registry_proxy_cleanup(state);
 
     state->authorization = value;
+    state->version++;
 
     return NGX_OK;
 }
@@ -331,6 +329,7 @@ ngx_http_registry_tunnel(ngx_http_registry_exchange_t *x)
     x->log.action = "asking the proxy";
 
     authorization = ngx_http_registry_proxy_authorization(x->state);
+    x->shown = x->state->version;
 
     size = sizeof("CONNECT  HTTP/1.1" CRLF "Host: " CRLF
                   "User-Agent: " NGX_HTTP_REGISTRY_USER_AGENT CRLF
@@ -489,7 +488,7 @@ ngx_http_registry_tunnel_answer(ngx_http_registry_exchange_t *x, size_t len)
 
         if ((response.status == 407
              || response.status == NGX_HTTP_UNAUTHORIZED)
-            && ngx_http_registry_proxy_refused(x->state) == NGX_OK)
+            && ngx_http_registry_proxy_refused(x))
         {
             return ngx_http_registry_reconnect(x);
         }
@@ -516,16 +515,16 @@ ngx_http_registry_tunnel_answer(ngx_http_registry_exchange_t *x, size_t len)
 }
 
 
-/* after a 407: NGX_OK if there are other credentials now */
-
-ngx_int_t
-ngx_http_registry_proxy_refused(ngx_http_registry_client_state_t *state)
+ngx_uint_t
+ngx_http_registry_proxy_refused(ngx_http_registry_exchange_t *x)
 {
-    if (state->credentials.name.len == 0) {
-        return NGX_DECLINED;
+    if (x->state->credentials.name.len) {
+        (void) ngx_http_registry_proxy_load(x->state, ngx_cycle->log);
     }
 
-    return ngx_http_registry_proxy_load(state, ngx_cycle->log);
+    /* another call may have found them */
+
+    return x->shown != x->state->version;
 }
 
 

@@ -287,7 +287,7 @@ ngx_http_registry_answer(ngx_http_registry_exchange_t *x)
 
         /* the next call has the new ones, if there are new ones */
 
-        (void) ngx_http_registry_proxy_refused(x->state);
+        (void) ngx_http_registry_proxy_refused(x);
 
         return ngx_http_registry_exchange_fail(x, NGX_HTTP_REGISTRY_CALL_PROXY,
                                         ngx_http_registry_proxy_reason(407),

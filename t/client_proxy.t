@@ -27,7 +27,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http http_ssl sni socket_ssl/)
 	->has_daemon('/usr/sbin/squid')->has_daemon('/usr/bin/tinyproxy')
-	->has_daemon('openssl')->plan(53);
+	->has_daemon('openssl')->plan(54);
 
 my $dir = $t->testdir();
 my $ca = Test::Nginx::CA->new($t);
@@ -61,6 +61,8 @@ http {
                     proxy=http://localhost:%%PORT_8092%%
                     credentials=%%TESTDIR%%/tiny.json;
     registry_client fake proxy=http://127.0.0.1:8093 connect_timeout=1s;
+    registry_client moves proxy=http://127.0.0.1:8093
+                    credentials=%%TESTDIR%%/moves.cred;
 
     registry_client host proxy=http://127.0.0.1:8094 private=on
                     no_proxy=example.com,LOCALHOST;
@@ -97,7 +99,7 @@ my %url = (
 
 my @locations;
 
-for my $client (qw/ squid none tiny fake host suffix address cidr all /) {
+for my $client (qw/ squid none tiny fake moves host suffix address cidr all /) {
 	push @locations, map { "location /$client/$_/ {"
 		. " registry_call $client $url{$_}\$request_uri; }" } keys %url;
 }
@@ -112,6 +114,7 @@ $t->write_file_expand('nginx.conf', $conf);
 my $password = 'p$a:ss>>>???~~~';
 
 $t->write_file('squid.cred', "# of the edge\nrobot\$edge:$password\n");
+$t->write_file('moves.cred', "edge:yesterday\n");
 $t->write_file('tiny.json', '{"auths": {"localhost:' . port(8092)
 	. '": {"username": "edge", "password": "secret"}}}');
 
@@ -264,6 +267,20 @@ $fake->await(qr/CONNECT/, 9);
 close $c;
 sleep(0.1);
 $fake->clear();
+
+# several that were asked with the old credentials
+
+$fake->forget()->rule({ method => 'CONNECT', hold => 1, status => 407 });
+my @c = map { send_request(GET => '/moves/https/3') } 1 .. 3;
+$fake->await(qr/CONNECT/, 3);
+$t->write_file('moves.cred', "edge:tomorrow\n");
+$fake->release();
+ok($fake->await(qr/CONNECT/, 6), 'all of them are asked again');
+$fake->clear();
+response($_) for @c;
+
+$fake->forget();
+call('/fake/https/3');
 
 my ($connect) = $fake->requests(qr/CONNECT/);
 is($connect->{path}, 'origin.corp:' . port(8443), 'what it was asked');

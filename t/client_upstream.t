@@ -62,8 +62,6 @@ my %upstreams = (
 		server 127.0.0.1:8082;',
 	cut => 'zone cut 64k; server 127.0.0.1:8081 max_fails=2 fail_timeout=60s;
 		server 127.0.0.1:8082;',
-	freed => 'zone freed 64k; server 127.0.0.1:8081 fail_timeout=60s;
-		server 127.0.0.1:8082 fail_timeout=60s;',
 	zone => 'zone zone 64k; server 127.0.0.1:8081 fail_timeout=30s;
 		server 127.0.0.1:8082;',
 	max => 'zone max 64k; server 127.0.0.1:8081 max_conns=1;
@@ -154,7 +152,7 @@ my @s = map { Test::Nginx::Call::Server->new($t, port => $_) }
 	8081, 8082, 8083;
 my ($one, $two, $three) = map { $_->port() } @s;
 
-$t->run()->plan($least_time ? 66 : 61);
+$t->run()->plan($least_time ? 64 : 59);
 
 ###############################################################################
 
@@ -329,15 +327,6 @@ forget();
 c('/cut/1000') for 1 .. 12;
 is(scalar($s[0]->requests()), 2, 'truncations count');
 $s[0]->clear();
-
-# so does an answer that nobody read more of than the head
-
-$_->rule({ status => 503 }) for @s;
-forget();
-request(GET => '/freed/3?free=header', socket => $socket);
-is(chosen('/freed/3', 3), 'none:3', 'failed, and freed at the head');
-is(scalar(map { $_->requests(qr/freed/) } @s), 2, 'none is asked again');
-$_->clear() for @s;
 
 ###############################################################################
 
