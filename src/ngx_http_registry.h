@@ -86,6 +86,8 @@ typedef struct {
 typedef struct {
     ngx_flag_t                         enabled;   /* has a registry location */
     ngx_http_complex_value_t          *ns;
+    u_char                            *ns_file;   /* of the directive */
+    ngx_uint_t                         ns_line;
     ngx_array_t                        names;     /* of the core, copied */
 } ngx_http_registry_srv_conf_t;
 
@@ -477,6 +479,13 @@ ngx_int_t ngx_http_registry_namespace(ngx_http_request_t *r, ngx_str_t *uri,
     ngx_http_registry_remote_t **remote, ngx_str_t *path);
 
 ngx_int_t ngx_http_registry_namespace_init(ngx_conf_t *cf);
+
+/* the directive; and, when all is merged, whether it means anything */
+
+char *ngx_http_registry_set_namespace(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_registry_check_namespace(ngx_conf_t *cf,
+    ngx_http_registry_srv_conf_t *sscf);
 
 
 /* store_conf.c: the directives, and what is defined; NULL if there is none */

@@ -102,10 +102,23 @@ ngx_http_registry_read_body(ngx_http_registry_ctx_t *ctx,
 static ngx_int_t
 ngx_http_registry_body_start(ngx_http_registry_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
+    ngx_int_t                 rc;
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
 
     r = ctx->request;
+    rb = r->request_body;
+
+    /* an error page has led here from where the body, or some of it, went */
+
+    if (rb && !r->preserve_body
+        && (r->reading_body
+            || (rb->bufs == NULL && r->headers_in.content_length_n > 0)))
+    {
+        return ngx_http_registry_fail_status(ctx, REGISTRY_UNKNOWN,
+                                             "the body was read before",
+                                             NGX_HTTP_INTERNAL_SERVER_ERROR);
+    }
 
     r->request_body_no_buffering = 1;
 

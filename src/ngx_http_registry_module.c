@@ -178,7 +178,7 @@ static ngx_command_t  ngx_http_registry_commands[] = {
 
     { ngx_string("registry_namespace"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
-      ngx_http_set_complex_value_slot,
+      ngx_http_registry_set_namespace,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_registry_srv_conf_t, ns),
       NULL },
@@ -369,6 +369,11 @@ ngx_http_registry_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_server_name_t     *sn, *name;
     ngx_http_core_srv_conf_t   *cscf;
 
+    if (conf->ns == NGX_CONF_UNSET_PTR) {
+        conf->ns_file = prev->ns_file;
+        conf->ns_line = prev->ns_line;
+    }
+
     ngx_conf_merge_ptr_value(conf->ns, prev->ns, NULL);
 
     /* the core's own list lives in temporary memory */
@@ -391,7 +396,7 @@ ngx_http_registry_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         *name = sn[i];
     }
 
-    return NGX_CONF_OK;
+    return ngx_http_registry_check_namespace(cf, conf);
 }
 
 

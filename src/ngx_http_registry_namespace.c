@@ -26,6 +26,8 @@ static void ngx_http_registry_namespace_first(ngx_str_t *uri,
     ngx_str_t *first);
 static ngx_uint_t ngx_http_registry_namespace_own(ngx_http_request_t *r,
     ngx_str_t *ns);
+static ngx_uint_t ngx_http_registry_namespace_named(
+    ngx_http_registry_srv_conf_t *sscf, ngx_str_t *ns);
 static ngx_uint_t ngx_http_registry_namespace_is(ngx_http_server_name_t *sn,
     ngx_str_t *host);
 
@@ -293,18 +295,27 @@ ngx_http_registry_namespace_first(ngx_str_t *uri, ngx_str_t *first)
 }
 
 
-/* one of the server's names, with a port or without */
-
 static ngx_uint_t
 ngx_http_registry_namespace_own(ngx_http_request_t *r, ngx_str_t *ns)
 {
-    u_char                        *p;
-    ngx_str_t                      host;
-    ngx_uint_t                     i;
-    ngx_http_server_name_t        *sn;
     ngx_http_registry_srv_conf_t  *sscf;
 
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_registry_module);
+
+    return ngx_http_registry_namespace_named(sscf, ns);
+}
+
+
+/* one of the server's names, with a port or without */
+
+static ngx_uint_t
+ngx_http_registry_namespace_named(ngx_http_registry_srv_conf_t *sscf,
+    ngx_str_t *ns)
+{
+    u_char                  *p;
+    ngx_str_t                host;
+    ngx_uint_t               i;
+    ngx_http_server_name_t  *sn;
 
     host = *ns;
 
@@ -362,4 +373,47 @@ ngx_http_registry_namespace_is(ngx_http_server_name_t *sn, ngx_str_t *host)
            && ngx_strncasecmp(host->data + host->len - name.len, name.data,
                               name.len)
               == 0;
+}
+
+
+char *
+ngx_http_registry_set_namespace(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_registry_srv_conf_t  *sscf = conf;
+
+    sscf->ns_file = cf->conf_file->file.name.data;
+    sscf->ns_line = cf->conf_file->line;
+
+    return ngx_http_set_complex_value_slot(cf, cmd, conf);
+}
+
+
+/* one that is nobody's would have everything answered 404 */
+
+char *
+ngx_http_registry_check_namespace(ngx_conf_t *cf,
+    ngx_http_registry_srv_conf_t *sscf)
+{
+    ngx_str_t                      *ns;
+    ngx_http_registry_main_conf_t  *mcf;
+
+    if (!sscf->enabled || sscf->ns == NULL || sscf->ns->lengths) {
+        return NGX_CONF_OK;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_registry_module);
+    ns = &sscf->ns->value;
+
+    if (ns->len == 0 || ngx_http_registry_find_remote(mcf, ns)
+        || ngx_http_registry_namespace_named(sscf, ns))
+    {
+        return NGX_CONF_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "registry_namespace \"%V\" is neither that of a "
+                  "registry_remote nor a name of the server in %s:%ui",
+                  ns, sscf->ns_file, sscf->ns_line);
+
+    return NGX_CONF_ERROR;
 }

@@ -295,13 +295,24 @@ static ngx_int_t
 ngx_http_registry_pass_headers(ngx_http_registry_ctx_t *ctx)
 {
     ngx_str_t              value;
+    ngx_uint_t             blob;
     const char           **name;
     const registry_str_t  *field;
+
+    /* its digest is the one that was asked for, whoever sends it */
+
+    blob = (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB);
+
+    if (blob && ngx_http_registry_add_digest(ctx, &ctx->digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     for (name = ngx_http_registry_pass_out; *name; name++) {
         field = registry_http_field(ctx->ask->response, *name);
 
-        if (field == NULL) {
+        if (field == NULL
+            || (blob && ngx_strcmp(*name, "docker-content-digest") == 0))
+        {
             continue;
         }
 

@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite proxy empty_gif access
 	ssi auth_request mirror/)
-	->plan(192);
+	->plan(194);
 
 my $head = <<'EOF';
 %%TEST_GLOBALS%%
@@ -372,6 +372,41 @@ EOF
 refused($t, 'namespace twice', <<'EOF', qr/is duplicate/);
 registry_namespace docker.io;
 registry_namespace docker.io;                           # here
+EOF
+
+refused($t, 'namespace of nobody', <<"EOF", qr/"dokcer.io" is neither that of a re/);
+$store
+registry_namespace dokcer.io;                           # here
+server {
+    server_name reg.example;
+    location /v2/ { registry local; }
+}
+EOF
+
+accepted($t, 'namespaces of servers, and where there is no registry', <<"EOF");
+$store
+registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+registry_remote ghcr.io { url http://127.0.0.1:1;  cache edge;  alias x.example; }
+registry_namespace nobody.example;
+server {
+    listen 127.0.0.1:8080;
+    server_name reg.example;
+    registry_namespace Reg.Example:5000;
+    location /v2/ { registry local; }
+}
+server {
+    listen 127.0.0.1:8081;
+    registry_namespace x.example;
+    location /v2/ { registry_proxy all; }
+}
+server {
+    listen 127.0.0.1:8082;
+    registry_namespace "";
+    location /v2/ { registry_proxy all; }
+}
+server {
+    listen 127.0.0.1:8083;
+}
 EOF
 
 like(conf($t, 'registry_namespace $none;'), qr/\[emerg\] unknown "none" variable/,

@@ -140,6 +140,18 @@ http {
             return 200 "own";
         }
 
+        location /v2/twice/ {
+            registry local;
+            registry_push on;
+            registry_max_blob_size 1k;
+            error_page 400 413 = @twice;
+        }
+
+        location @twice {
+            registry local;
+            registry_push on;
+        }
+
         location = /auth {
             internal;
             return 401;
@@ -182,7 +194,7 @@ system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
 	. "-keyout $dir/localhost.key >$dir/openssl.out 2>&1") == 0
 	or die "can't make a certificate\n";
 
-$t->run()->plan(335);
+$t->run()->plan(338);
 
 ###############################################################################
 
@@ -420,6 +432,18 @@ $r = request(PUT => '/v2/own/manifests/x', body => $image);
 is($r->status . ' ' . $r->body, '200 own', 'own location');
 is(error(GET => '/v2/own/manifests/-'), '400 MANIFEST_INVALID',
 	'no own page for that');
+
+# an error page that is a registry has no body to read any more
+
+for my $body ([ 'x' x 3_000_000 ], [ 'x' x 1000, 'x' x 1000 ]) {
+	is(error(POST => '/v2/twice/x/blobs/uploads/?digest=' . sha256('y'),
+		body => $body), '500 UNKNOWN', 'body of ' . @$body . ' chunks');
+}
+
+is(error(PUT => '/v2/twice/x/manifests/x', body => '{'), '500 UNKNOWN',
+	'body that was read');
+
+$before = tree();
 
 # compression and character sets are none of an error's
 

@@ -161,7 +161,7 @@ EOF
 my $hub = Test::Nginx::Origin->new($t, port => 8081);
 my $quay = Test::Nginx::Origin->new($t, port => 8082);
 
-$t->run()->plan(93);
+$t->run()->plan(97);
 
 my $local = $t->testdir() . '/local/docker/registry/v2';
 my @ports = map { port($_) } 8080, 8085 .. 8089;
@@ -345,6 +345,25 @@ is(brief(POST => '/v2/quay.io/x/blobs/uploads/', port => $plain),
 is(request(HEAD => "/v2/quay.io/library/alpine/blobs/"
 	. $theirs->{layers}[0]{digest}, port => $plain)->status, 200,
 	'several, no pushes, so head is asked of the remote');
+
+# what the remote does not say of a blob is known from its digest
+
+my $far = $quay->image('a/far', '1', [ 'far' x 4_000_000 ])->{layers}[0]{digest};
+
+$quay->rule({ path => qr/blobs/,
+	headers => { 'Docker-Content-Digest' => undef } });
+
+for my $case ([ HEAD => 200 ], [ GET => 206, Range => 'bytes=11999999-' ]) {
+	my ($method, $status, %headers) = @$case;
+
+	$r = request($method => "/v2/quay.io/a/far/blobs/$far", port => $plain,
+		headers => \%headers);
+	is($r->status . ' ' . ($r->header('Docker-Content-Digest') // ''),
+		"$status $far", "a remote's blob, $method, digest");
+	is($r->header('ETag'), "\"$far\"", "a remote's blob, $method, etag");
+}
+
+$quay->clear();
 
 push_image('plain/app', '1', 'plain');
 is(brief(GET => '/v2/docker.io/plain/app/manifests/1', port => $plain),

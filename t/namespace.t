@@ -39,6 +39,8 @@ http {
     access_log %%TESTDIR%%/namespace.log namespace;
 
     registry_store local { path %%TESTDIR%%/registry; }
+    registry_cache edge { path %%TESTDIR%%/edge;  max_size 1g; }
+    registry_remote team.example { cache edge;  url http://127.0.0.1:8090; }
 
     server {
         listen       127.0.0.1:8080;
@@ -65,7 +67,7 @@ http {
     server {
         listen       127.0.0.1:8081;
         server_name  mirror;
-        registry_namespace docker.io;
+        registry_namespace team.example;
 
         location /v2/ {
             registry local;
