@@ -45,7 +45,8 @@ my @docker = dockerd($t, '/etc/docker/daemon.json');
 
 # who believes the edge is told to
 
-fails([@docker, 'pull', 'alpine:3'], 'unknown authority');
+fails([@docker, 'pull', 'alpine:3'], 'unknown authority',
+	qr/lookup registry-1\.docker\.io/);
 is(join('', map { $_->{uri} } $edge->served()), '',
 	'unknown authority, not asked');
 
@@ -95,7 +96,8 @@ $t->write_file('build/Dockerfile', "FROM alpine:3\nCOPY Dockerfile /\n");
 	local $ENV{DOCKER_BUILDKIT} = 1;
 	my @build = (qw/ build -q -t built /, "$dir/build");
 
-	fails([@docker, @build], 'build, unknown authority');
+	fails([@docker, @build], 'build, unknown authority',
+		qr/lookup registry-1\.docker\.io|x509/);
 
 	$t->stop_daemons();
 	trust($edge->ca());
@@ -128,7 +130,8 @@ for my $case ([ 'docker.io', $alpine, 'alpine:3' ],
 	$edge->warm($registry, $image, "gone, $name");
 }
 
-fails([@docker, 'pull', 'alpine:4'], 'gone, not here');
+fails([@docker, 'pull', 'alpine:4'], 'gone, not here',
+	qr/lookup registry-1\.docker\.io/);
 
 ###############################################################################
 
