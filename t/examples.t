@@ -39,7 +39,7 @@ my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
 	->has_daemon('openssl')->has_daemon('tinyproxy')
-	->plan(128 + 2 * @snippets);
+	->plan(129 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -476,10 +476,15 @@ for my $name (qw/ mirror transparent push-through ha-edge harbor-front /) {
 	$t->stop();
 }
 
-# all of the directory was here
+# all of the directory was here, and is in the list
 
-is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.*")),
-	'fluentd.conf promtail.yaml', 'every example');
+my @all = map { m!([^/]+)$! } glob("$examples/*.*");
+my $readme = slurp('../README.md');
+
+is(join(' ', grep { !$seen{$_} } @all), 'fluentd.conf promtail.yaml',
+	'every example');
+is(join(' ', grep { $readme !~ m!\(conf/examples/\Q$_\E\)! } @all), '',
+	'every example, README.md');
 
 # the documentation, and first what it shows of the clients' files
 
