@@ -40,7 +40,7 @@ my $t = Test::Nginx->new()
 	->has(qw/http http_ssl access auth_basic auth_request limit_conn/)
 	->has(qw/limit_req map proxy realip rewrite/)
 	->has_daemon('openssl')->has_daemon('tinyproxy')
-	->plan(128 + 2 * @snippets);
+	->plan(130 + 2 * @snippets);
 my $d = $t->testdir();
 
 # workers run as nginx would have them, and not as root
@@ -400,26 +400,29 @@ example('branch-office.conf',
 	'http://proxy.example.com:3128' => 'http://127.0.0.1:8093');
 
 $registry = Images->new(port(8080));
+my $mirror = Images->new(port(8081));
 $image = $hub->image('library/alpine', '3', [ $blob = Images::blob('hub') ]);
 
-is(join("\n", $registry->check('alpine', '3', $image->{digest})), '',
-	'branch: Docker Hub');
+is(join("\n", $mirror->check('alpine', '3', $image->{digest})), '',
+	'branch: Docker Hub, mirror');
+is(join("\n", $registry->check('docker.io/alpine', '3', $image->{digest})),
+	'', 'branch: Docker Hub, full name');
 
 $image = Images::image([ $blob = Images::blob('own') ]);
 $hub->image('office/app', '2', [ 'not ours' ]);
 
 is($registry->push_image('office/app', '1', $image, 'patch'), undef,
 	'branch: push');
-is(join("\n", $registry->check('office/app', '1', $image->{digest})), '',
-	'branch: our own');
-is($registry->request('GET', '/v2/office/app/manifests/2')->{status}, 404,
+is(join("\n", map { $_->check('office/app', '1', $image->{digest}) }
+	$registry, $mirror), '', 'branch: our own');
+is($mirror->request('GET', '/v2/office/app/manifests/2')->{status}, 404,
 	'branch: not somebody else\'s');
 
 my $of_harbor = 'harbor.example.com/team/app';
 
 $image = $harbor->image('team/app', '1', [ 'first' ]);
-is($registry->request('GET', "/v2/$of_harbor/manifests/1?ns=harbor.example.com")
-	->{content}, $image->{content}, 'branch: the main site');
+is($registry->request('GET', "/v2/$of_harbor/manifests/1")->{content},
+	$image->{content}, 'branch: the main site');
 
 $image = $harbor->image('team/app', '1', [ 'second' ]);
 $r = $registry->request('POST', '/purge/harbor.example.com', encode_json({
@@ -429,8 +432,8 @@ $r = $registry->request('POST', '/purge/harbor.example.com', encode_json({
 is($r->{content},
 	'{"purged":{"tags":1,"manifests":0,"blobs":0},"skipped":0}',
 	'branch: webhook');
-is($registry->request('GET', "/v2/$of_harbor/manifests/1?ns=harbor.example.com")
-	->{content}, $image->{content}, 'branch: pushed there');
+is($registry->request('GET', "/v2/$of_harbor/manifests/1")->{content},
+	$image->{content}, 'branch: pushed there');
 like(http_get('/purge/', LocalAddr => '127.0.0.2'), qr/ 403 /,
 	'branch: not for everybody');
 
@@ -442,14 +445,14 @@ is(scalar(grep { proxied($_) } $harbor->requests()), 0,
 $t->write_file('registry.offline', '');
 $_->forget() for $hub, $harbor;
 $image = $hub->image('library/alpine', '4', [ 'new' ]);
-is($registry->request('GET', '/v2/alpine/manifests/3')->{status}, 200,
+is($mirror->request('GET', '/v2/alpine/manifests/3')->{status}, 200,
 	'branch: offline');
-$r = $registry->request('GET', '/v2/alpine/manifests/4');
+$r = $mirror->request('GET', '/v2/alpine/manifests/4');
 is($r->{status} . code($r), '504UNAVAILABLE', 'branch: offline, not here');
 is($hub->requests(), 0, 'branch: offline, not asked');
 
 unlink "$d/registry.offline";
-is($registry->request('GET', '/v2/alpine/manifests/4')->{status}, 200,
+is($mirror->request('GET', '/v2/alpine/manifests/4')->{status}, 200,
 	'branch: online again');
 
 $t->stop();
@@ -482,10 +485,15 @@ for my $name (qw/ mirror transparent push-through ha-edge harbor-front /) {
 	$t->stop();
 }
 
-# all of the directory was here
+# all of the directory was here, and is in the list
 
-is(join(' ', grep { !$seen{$_} } map { m!([^/]+)$! } glob("$examples/*.*")),
-	'fluentd.conf promtail.yaml', 'every example');
+my @all = map { m!([^/]+)$! } glob("$examples/*.*");
+my $readme = slurp('../README.md');
+
+is(join(' ', grep { !$seen{$_} } @all), 'fluentd.conf promtail.yaml',
+	'every example');
+is(join(' ', grep { $readme !~ m!\(conf/examples/\Q$_\E\)! } @all), '',
+	'every example, README.md');
 
 # the documentation, and first what it shows of the clients' files
 
@@ -562,6 +570,7 @@ sub write_conf {
 	$conf =~ s/127\.0\.0\.1:9000/127.0.0.1:8090/g;
 	$conf =~ s/(\blisten +)(\d+)/$1 . '127.0.0.1:'
 		. ($ports{$2} || die "$name: listen $2\n")/ge;
+	$conf =~ s/^ +\K(500\d)(?= )/port($ports{$1})/gme;
 
 	$t->write_file_expand('nginx.conf', $conf);
 	like($t->dump_config(), qr/test is successful/, "$name: loads");

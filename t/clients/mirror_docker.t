@@ -27,7 +27,7 @@ need(qw/ dockerd docker containerd runc docker-registry skopeo busybox tar
 	unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(40);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(43);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
@@ -37,12 +37,21 @@ my $app = $edge->fill('quay.io', 'team/app:1');
 my $private = $edge->fill('harbor.example.com', 'team/app:1');
 
 $edge->start('mirror.conf', 'edge.example.com');
-trust($edge->ca());
 example('docker/daemon.json' => '/etc/docker/daemon.json');
 
 ###############################################################################
 
 my @docker = dockerd($t, '/etc/docker/daemon.json');
+
+# who believes the edge is told to
+
+fails([@docker, 'pull', 'alpine:3'], 'unknown authority',
+	qr/lookup registry-1\.docker\.io/);
+is(join('', map { $_->{uri} } $edge->served()), '',
+	'unknown authority, not asked');
+
+put_file("/etc/docker/certs.d/$_/ca.crt", slurp($edge->ca()))
+	for qw/ edge.example.com edge.example.com:5001 /;
 
 # Docker Hub, by the mirror
 
@@ -76,17 +85,26 @@ for my $case ([ 'quay.io', $app ], [ 'harbor.example.com', $private ]) {
 runs([@docker, 'pull', 'edge.example.com/docker.io/alpine:3'],
 	'docker.io, full name', qr/Digest: $alpine->{digest}/);
 
-# BuildKit, which is in dockerd
+# BuildKit, which is in dockerd, believes whom the machine does; dockerd is
+# started anew for that
 
 run(@docker, qw/ rmi alpine:3 edge.example.com\/docker.io\/alpine:3 /);
 mkdir "$dir/build";
 $t->write_file('build/Dockerfile', "FROM alpine:3\nCOPY Dockerfile /\n");
-$edge->served();
 
 {
 	local $ENV{DOCKER_BUILDKIT} = 1;
+	my @build = (qw/ build -q -t built /, "$dir/build");
 
-	runs([@docker, qw/ build -q -t built /, "$dir/build"], 'build');
+	fails([@docker, @build], 'build, unknown authority',
+		qr/lookup registry-1\.docker\.io|x509/);
+
+	$t->stop_daemons();
+	trust($edge->ca());
+	@docker = dockerd($t, '/etc/docker/daemon.json');
+
+	$edge->served();
+	runs([@docker, @build], 'build');
 	$edge->warm('docker.io', $alpine, 'build');
 	run(@docker, qw/ builder prune -af /);
 }
@@ -112,7 +130,8 @@ for my $case ([ 'docker.io', $alpine, 'alpine:3' ],
 	$edge->warm($registry, $image, "gone, $name");
 }
 
-fails([@docker, 'pull', 'alpine:4'], 'gone, not here');
+fails([@docker, 'pull', 'alpine:4'], 'gone, not here',
+	qr/lookup registry-1\.docker\.io/);
 
 ###############################################################################
 

@@ -128,7 +128,8 @@ for my $case ([ 'docker.io', $alpine, 'library/alpine:3' ],
 
 runs(['skopeo', 'inspect', '--no-tags', 'docker://quay.io/team/app:1'],
 	'gone, skopeo', qr/"Digest": "$app->{digest}"/);
-fails([@podman, 'pull', 'quay.io/team/other:1'], 'gone, not here');
+fails([@podman, 'pull', 'quay.io/team/other:1'], 'gone, not here',
+	qr/lookup quay\.io/);
 
 # one is back, with a certificate of its own making
 

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
-# The edge of README.md, without TLS: dockerd, containerd and podman pull from
-# it with the settings that docs/clients.md says.
+# Without TLS, with the settings that docs/clients.md says: dockerd, containerd
+# and podman pull from the edge of README.md, and dockerd from that of a branch
+# office, whose way to Docker Hub is a squid.
 
 ###############################################################################
 
@@ -17,6 +18,7 @@ use Test::Nginx;
 use Clients;
 use Edge;
 use Machine;
+use Test::Nginx::Proxy;
 
 ###############################################################################
 
@@ -24,15 +26,17 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 need(qw/ dockerd docker containerd ctr runc podman docker-registry skopeo
-	busybox tar unshare ip /);
+	squid busybox tar unshare ip /);
 machine();
 
-my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(13);
+my $t = Test::Nginx->new()->has(qw/http http_ssl/)->plan(23);
 my $dir = $t->testdir();
 
 my $edge = Edge->new($t);
 my $alpine = $edge->fill('docker.io', 'library/alpine:3');
 my $other = $edge->fill('docker.io', 'team/other:1');
+my $debian = $edge->fill('docker.io', 'library/debian:12');
+my $app = $edge->fill('harbor.example.com', 'team/app:1');
 
 my ($conf) = grep { /registry_proxy/ }
 	slurp('../../README.md') =~ /^```nginx\n(.*?)^```$/msg;
@@ -82,6 +86,41 @@ put_file('/etc/containers/registries.conf', $registries);
 
 runs([podman($t), qw! pull docker.io/team/other:1 !], 'podman');
 $edge->warm('docker.io', $other, 'podman');
+
+# a branch office, of which nobody gets to Docker Hub but by the proxy
+
+$t->stop();
+trust($edge->ca());
+
+my $squid = Test::Nginx::Proxy->squid($t, port => 3128,
+	address => '10.0.0.13', hosts => { 'registry-1.docker.io' => '11.0.0.1',
+		'auth.docker.io' => '11.0.0.2' });
+
+$edge->run('branch-office.conf', 'edge.example.com');
+
+runs([@docker, qw/ pull debian:12 /], 'branch, docker.io',
+	qr/Digest: $debian->{digest}/);
+$edge->cold('docker.io', $debian, 'branch, docker.io');
+runs([@docker, 'pull', 'edge.example.com:5000/harbor.example.com/team/app:1'],
+	'branch, harbor', qr/Digest: $app->{digest}/);
+$edge->cold('harbor.example.com', $app, 'branch, harbor');
+
+my $own = 'edge.example.com:5000/office/app:1';
+
+run(@docker, 'tag', 'debian:12', $own);
+runs([@docker, 'push', $own], 'branch, push');
+run(@docker, qw/ rmi debian:12 /, $own);
+runs([@docker, qw! pull office/app:1 !], 'branch, our own',
+	qr/Downloaded newer image/);
+
+$squid->stop();
+
+my %asked = map { $_ => 1 } $squid->log();
+
+is(join(', ', sort keys %asked), 'CONNECT auth.docker.io:443,'
+	. ' CONNECT registry-1.docker.io:443', 'branch, by the proxy');
+is(join("\n", grep { /^5/ } map { "$_->{status} $_->{method} $_->{uri}" }
+	$edge->served()), '', 'branch, no server errors');
 
 ###############################################################################
 

@@ -138,7 +138,8 @@ for my $case ([ 'harbor', split(/:/, $Edge::ROBOT, 2) ],
 # what may not be pushed there
 
 fails(['skopeo', 'copy', "oci:$dir/image-2/layout:0",
-	'docker://registry.edge.example.com/other/app:1'], 'not permitted');
+	'docker://registry.edge.example.com/other/app:1'], 'not permitted',
+	qr/unsupported/i);
 
 is(join("\n", grep { /^5/ } map { "$_->{status} $_->{method} $_->{uri}" }
 	$edge->served()), '', 'no server errors');

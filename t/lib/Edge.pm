@@ -54,6 +54,7 @@ my %ADDRESS = (
 	'harbor.example.com' => '10.0.0.10',
 	'registry.example.com' => '10.0.0.11',
 	'auth.example.com' => '10.0.0.12',
+	'proxy.example.com' => '10.0.0.13',
 );
 
 my %HOST = ('docker.io' => 'registry-1.docker.io');
@@ -164,6 +165,7 @@ sub run {
 
 	$conf =~ s/^(?:load_module|daemon|pid) .*\n//mg;
 	$conf =~ s/^(?=events)/%%TEST_GLOBALS%%\ndaemon off;\n\n/m;
+	$conf =~ s!/var/lib/registry!%%TESTDIR%%/registry!g;
 	$conf =~ s/\blisten +\K(?=\d+\b(?!\.))/$ADDRESS:/g;
 	$conf =~ s/^http \{\n\K/%%TEST_GLOBALS_HTTP%%
 		log_format requests '\$status \$request_method \$request_uri '
@@ -181,7 +183,7 @@ sub configuration {
 }
 
 sub registries {
-	return ('docker.io', grep { !/docker|auth/ } keys %ADDRESS);
+	return ('docker.io', grep { !/docker|auth|proxy/ } keys %ADDRESS);
 }
 
 sub start_registry {

@@ -310,10 +310,10 @@ sub run {
 		POSIX::_exit(1);
 	}
 
+	$self->{started} = $pid;
+
 	$self->waitforfile("$self->{testdir}/nginx.pid", $pid)
 		or die "Can't start nginx\n";
-
-	$self->{started} = 1;
 
 	return $self;
 }
@@ -361,13 +361,15 @@ sub reload {
 sub stop {
 	my ($self) = @_;
 
-	return $self unless $self->{started};
+	my $child = delete $self->{started} or return $self;
 
-	$self->{started} = 0;
+	# after an upgrade it is another one; without a file it is gone, or has
+	# not written one yet
 
-	# no pid file: it is gone already
+	my ($pid) = $self->log_text('nginx.pid') =~ /^(\d+)/;
 
-	my ($pid) = $self->log_text('nginx.pid') =~ /^(\d+)/ or return $self;
+	$pid //= $child if waitpid($child, WNOHANG) == 0;
+	return $self if !$pid;
 
 	for my $signal ([ 'QUIT', 90 ], [ 'TERM', 10 ], [ 'KILL', 10 ]) {
 		kill $signal->[0], $pid;
@@ -423,7 +425,7 @@ sub waitforfile {
 	my ($self, $file, $pid) = @_;
 	my $exited = 0;
 
-	wait_until(5 * $PATIENCE, sub {
+	wait_until(30 * $PATIENCE, sub {
 		return 1 if -s $file || $exited;
 		$exited = defined $pid && waitpid($pid, WNOHANG) != 0;
 		return 0;
@@ -435,7 +437,7 @@ sub waitforfile {
 sub waitforsocket {
 	my ($self, $peer) = @_;
 
-	return wait_until(5 * $PATIENCE, sub {
+	return wait_until(30 * $PATIENCE, sub {
 		return defined IO::Socket::INET->new(Proto => 'tcp',
 			PeerAddr => $peer);
 	});

@@ -149,16 +149,24 @@ sub set {
 	return $self->{pid} ? $self->command(set => \%opts) : $self;
 }
 
-# the passwords of those who inherit
+# the passwords of those who inherit, one or several in a list
 
 sub secrets {
 	my (%opts) = @_;
 	my %users = %{$opts{users} // {}};
 
-	Test::Nginx::Secrets::credentials(split(/:/, $opts{basic}, 2))
-		if defined $opts{basic};
-	Test::Nginx::Secrets::credentials($_, $users{$_}{password})
-		for keys %users;
+	Test::Nginx::Secrets::credentials(split(/:/, $_, 2))
+		for several($opts{basic});
+
+	for my $user (keys %users) {
+		Test::Nginx::Secrets::credentials($user, $_)
+			for several($users{$user}{password});
+	}
+}
+
+sub several {
+	my ($some) = @_;
+	return ref $some ? @$some : $some // ();
 }
 
 sub command {
