@@ -567,9 +567,8 @@ static void
 ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     ngx_http_registry_failure_t *failure, const char *reason)
 {
-    off_t       at;
-    ngx_int_t   pause;
-    ngx_uint_t  leaves;
+    off_t      at;
+    ngx_int_t  pause;
 
     if (copy->ask) {
         ngx_http_registry_ask_free(copy->ask);
@@ -584,13 +583,18 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
     copy->paused = 0;
     at = copy->hash.length;
 
-    leaves = (ngx_exiting && copy->file == NULL && copy->op == NULL);
+    /* it was this worker, which is to exit, that closed the connection */
+
+    if (ngx_exiting && failure->error == NGX_HTTP_REGISTRY_CALL_LOCAL
+        && copy->file == NULL && copy->op == NULL)
+    {
+        ngx_http_registry_copy_abandon(copy);
+        return;
+    }
 
     /* a refusal is final, unless a part of it was sent already */
 
-    if (!copy->answered
-        && !(leaves && failure->error == NGX_HTTP_REGISTRY_CALL_LOCAL))
-    {
+    if (!copy->answered) {
         ngx_http_registry_copy_fail(copy, failure);
         return;
     }
@@ -600,11 +604,6 @@ ngx_http_registry_copy_broken(ngx_http_registry_copy_t *copy,
                   "broke off at byte %O: %s (%ui)", &copy->blob.remote->name,
                   copy->blob.digest.text, &copy->blob.name, at, reason,
                   failure->status);
-
-    if (leaves) {
-        ngx_http_registry_copy_abandon(copy);
-        return;
-    }
 
     pause = ngx_http_registry_blob_pause(&copy->retry, at, failure);
 
