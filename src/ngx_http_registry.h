@@ -739,7 +739,7 @@ ngx_int_t ngx_http_registry_challenge(ngx_http_registry_ctx_t *ctx,
 /* the first steps where a remote has the content: proxy.c */
 
 ngx_int_t ngx_http_registry_proxy_base(ngx_http_registry_ctx_t *ctx);
-ngx_int_t ngx_http_registry_proxy_pass(ngx_http_registry_ctx_t *ctx);
+ngx_int_t ngx_http_registry_proxy_list(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_manifest(ngx_http_registry_ctx_t *ctx);
 ngx_int_t ngx_http_registry_proxy_blob(ngx_http_registry_ctx_t *ctx);
 

@@ -36,6 +36,7 @@ static ngx_int_t ngx_http_registry_ask_challenged(
     ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_ask_challenge(
     ngx_http_registry_ask_t *ask, registry_challenge_t *challenge);
+static void ngx_http_registry_ask_answered(ngx_http_registry_ask_t *ask);
 static void ngx_http_registry_ask_unauthorized(ngx_http_registry_ask_t *ask);
 static ngx_int_t ngx_http_registry_ask_redirected(
     ngx_http_registry_ask_t *ask);
@@ -549,30 +550,44 @@ ngx_http_registry_ask_on_header(ngx_http_registry_call_t *call)
     ask->response = &call->response;
     ask->peer = call->peer;
 
+    ngx_http_registry_ask_answered(ask);
+
+    return ask->on_header(ask);
+}
+
+
+/* what the last word says of the remote */
+
+static void
+ngx_http_registry_ask_answered(ngx_http_registry_ask_t *ask)
+{
+    ngx_uint_t  status;
+
+    status = ask->response->status;
+
     ngx_http_registry_remote_count(ask);
 
-    if (call->response.status == NGX_HTTP_UNAUTHORIZED
-        && ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE && !ask->foreign)
+    /* a mount that is refused is no reason to look at the credentials */
+
+    if (status == NGX_HTTP_UNAUTHORIZED
+        && ask->remote->auth == NGX_HTTP_REGISTRY_AUTH_EDGE && !ask->foreign
+        && ask->from.len == 0)
     {
         ngx_http_registry_ask_unauthorized(ask);
     }
 
-    if (call->response.status >= NGX_HTTP_INTERNAL_SERVER_ERROR
-        || call->response.status == NGX_HTTP_TOO_MANY_REQUESTS)
+    if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR
+        || status == NGX_HTTP_TOO_MANY_REQUESTS)
     {
-        ngx_http_registry_remote_failed(ask, call->response.status);
-
-    } else {
-        ngx_http_registry_remote_answered(ask);
-
-        if (call->response.status == NGX_HTTP_OK && ask->name.len == 0
-            && !ask->challenged)
-        {
-            ngx_http_registry_remote_open(ask);
-        }
+        ngx_http_registry_remote_failed(ask, status);
+        return;
     }
 
-    return ask->on_header(ask);
+    ngx_http_registry_remote_answered(ask);
+
+    if (status == NGX_HTTP_OK && ask->name.len == 0 && !ask->challenged) {
+        ngx_http_registry_remote_open(ask);
+    }
 }
 
 

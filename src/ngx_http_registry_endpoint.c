@@ -31,14 +31,14 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
 
     [REGISTRY_ENDPOINT_CATALOG] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_catalog,
-          ngx_http_registry_proxy_pass,
+          ngx_http_registry_proxy_list,
           ngx_string("list_catalog"),
           NGX_HTTP_REGISTRY_COUNT_LIST_CATALOG, NGX_HTTP_REGISTRY_MAY_CATALOG }
     },
 
     [REGISTRY_ENDPOINT_TAGS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_tags,
-          ngx_http_registry_proxy_pass,
+          ngx_http_registry_proxy_list,
           ngx_string("list_tags"),
           NGX_HTTP_REGISTRY_COUNT_LIST_TAGS, NGX_HTTP_REGISTRY_MAY_PULL }
     },
@@ -61,7 +61,7 @@ static const ngx_http_registry_method_t  ngx_http_registry_endpoints[][5] = {
 
     [REGISTRY_ENDPOINT_REFERRERS] = {
         { NGX_HTTP_REGISTRY_READ, ngx_http_registry_list_referrers,
-          ngx_http_registry_proxy_pass,
+          ngx_http_registry_proxy_list,
           ngx_string("list_referrers"),
           NGX_HTTP_REGISTRY_COUNT_LIST_REFERRERS, NGX_HTTP_REGISTRY_MAY_PULL }
     },

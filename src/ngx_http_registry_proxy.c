@@ -10,6 +10,7 @@
 #include "ngx_http_registry_fill.h"
 
 
+static ngx_int_t ngx_http_registry_proxy_pass(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_proxy_find(ngx_http_registry_ctx_t *ctx);
 static ngx_int_t ngx_http_registry_proxy_expired(
     ngx_http_registry_ctx_t *ctx);
@@ -37,6 +38,13 @@ ngx_http_registry_proxy_base(ngx_http_registry_ctx_t *ctx)
  */
 
 ngx_int_t
+ngx_http_registry_proxy_list(ngx_http_registry_ctx_t *ctx)
+{
+    return ngx_http_registry_proxy_pass(ctx);
+}
+
+
+static ngx_int_t
 ngx_http_registry_proxy_pass(ngx_http_registry_ctx_t *ctx)
 {
     ngx_str_t  path;

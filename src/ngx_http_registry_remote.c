@@ -27,18 +27,14 @@ typedef struct {
 } ngx_http_registry_fares_t;
 
 
-typedef struct {
-    ngx_str_t   text;
-    uint32_t    hash;
-    u_char      data[1 + sizeof(uint32_t) + 1];
-} ngx_http_registry_fares_key_t;
+#define NGX_HTTP_REGISTRY_FARES_KEY  (1 + sizeof(uint32_t) + 1)
 
 
 static ngx_http_registry_entry_t *ngx_http_registry_remote_fares(
     ngx_http_registry_remote_t *remote, ngx_uint_t pushed,
     ngx_http_registry_fares_t *fares);
 static void ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
-    ngx_uint_t pushed, ngx_http_registry_fares_key_t *key);
+    ngx_uint_t pushed, u_char *buf, ngx_str_t *key, uint32_t *hash);
 static void ngx_http_registry_remote_storage(ngx_http_registry_ask_t *ask,
     ngx_uint_t status);
 static void ngx_http_registry_remote_limits(ngx_http_registry_ask_t *ask);
@@ -109,12 +105,14 @@ static ngx_http_registry_entry_t *
 ngx_http_registry_remote_fares(ngx_http_registry_remote_t *remote,
     ngx_uint_t pushed, ngx_http_registry_fares_t *fares)
 {
-    ngx_http_registry_entry_t      *entry;
-    ngx_http_registry_fares_key_t   key;
+    u_char                      buf[NGX_HTTP_REGISTRY_FARES_KEY];
+    uint32_t                    hash;
+    ngx_str_t                   key;
+    ngx_http_registry_entry_t  *entry;
 
-    ngx_http_registry_remote_key(remote, pushed, &key);
+    ngx_http_registry_remote_key(remote, pushed, buf, &key, &hash);
 
-    entry = ngx_http_registry_zone_find(remote->zone, &key.text, key.hash);
+    entry = ngx_http_registry_zone_find(remote->zone, &key, hash);
 
     if (entry) {
         ngx_memcpy(fares, entry->data + entry->key_len, sizeof(*fares));
@@ -126,18 +124,15 @@ ngx_http_registry_remote_fares(ngx_http_registry_remote_t *remote,
 
 static void
 ngx_http_registry_remote_key(ngx_http_registry_remote_t *remote,
-    ngx_uint_t pushed, ngx_http_registry_fares_key_t *key)
+    ngx_uint_t pushed, u_char *buf, ngx_str_t *key, uint32_t *hash)
 {
-    u_char  *p;
+    buf[0] = 'r';
+    ngx_memcpy(buf + 1, &remote->id, sizeof(uint32_t));
+    buf[1 + sizeof(uint32_t)] = (u_char) pushed;
 
-    p = key->data;
-    *p++ = 'r';
-    p = ngx_cpymem(p, &remote->id, sizeof(uint32_t));
-    *p++ = (u_char) pushed;
-
-    key->text.data = key->data;
-    key->text.len = p - key->data;
-    key->hash = ngx_murmur_hash2(key->text.data, key->text.len);
+    key->data = buf;
+    key->len = NGX_HTTP_REGISTRY_FARES_KEY;
+    *hash = ngx_murmur_hash2(buf, key->len);
 }
 
 
@@ -150,12 +145,13 @@ void
 ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
     ngx_uint_t status)
 {
-    ngx_str_t                       value, none;
-    ngx_uint_t                      log, pushed;
-    registry_str_t                  path;
-    ngx_http_registry_remote_t     *remote;
-    ngx_http_registry_fares_t       fares;
-    ngx_http_registry_fares_key_t   key;
+    u_char                       buf[NGX_HTTP_REGISTRY_FARES_KEY];
+    uint32_t                     hash;
+    ngx_str_t                    key, value, none;
+    ngx_uint_t                   log, pushed;
+    registry_str_t               path;
+    ngx_http_registry_remote_t  *remote;
+    ngx_http_registry_fares_t    fares;
 
     if (ask->blob && ask->foreign) {
         ngx_http_registry_remote_storage(ask, status);
@@ -181,12 +177,12 @@ ngx_http_registry_remote_failed(ngx_http_registry_ask_t *ask,
 
     fares.again = ngx_current_msec + NGX_HTTP_REGISTRY_REMOTE_AGAIN;
 
-    ngx_http_registry_remote_key(remote, pushed, &key);
+    ngx_http_registry_remote_key(remote, pushed, buf, &key, &hash);
     value.data = (u_char *) &fares;
     value.len = sizeof(fares);
 
-    (void) ngx_http_registry_zone_put(remote->zone, &key.text, key.hash,
-                                      &value, &none);
+    (void) ngx_http_registry_zone_put(remote->zone, &key, hash, &value,
+                                      &none);
 
     ngx_http_registry_zone_unlock(remote->zone);
 
@@ -270,6 +266,8 @@ ngx_http_registry_remote_known(ngx_http_registry_remote_t *remote)
     registry_challenge_t       challenge;
     ngx_http_registry_grant_t  grant;
 
+    ngx_memzero(&grant, sizeof(ngx_http_registry_grant_t));
+
     grant.zone = remote->zone;
     grant.login = &remote->login;
     grant.remote = remote->id;
@@ -286,6 +284,8 @@ ngx_http_registry_remote_open(ngx_http_registry_ask_t *ask)
 {
     registry_challenge_t        challenge;
     ngx_http_registry_grant_t   grant;
+
+    ngx_memzero(&grant, sizeof(ngx_http_registry_grant_t));
 
     grant.zone = ask->remote->zone;
     grant.login = &ask->remote->login;

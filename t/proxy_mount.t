@@ -121,7 +121,7 @@ my $registry = Test::Nginx::DockerRegistry->new($t, port => 8082,
 	token => $token);
 my $origin = Test::Nginx::Origin->new($t, port => 8081);
 
-$t->run()->plan(88);
+$t->run()->plan(89);
 
 ###############################################################################
 
@@ -173,6 +173,9 @@ for my $status (401, 403, 400) {
 }
 
 $token->clear();
+
+unlike($t->read_file('error.log'), qr/"edge.example" answers 401/,
+	'edge, not granted, no line in the log');
 
 # and the client's own
 
