@@ -89,8 +89,8 @@ typedef struct {
 void ngx_http_registry_flight_init_process(ngx_http_registry_zone_t *zone);
 
 /*
- * How many there are, and can be, and for how many there is room now: one that
- * has just ended keeps its place.
+ * How many are led, and can be, and for how many there is room now: one that
+ * has just ended, or that nobody leads any more, keeps its place.
  */
 void ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
     ngx_uint_t *running, ngx_uint_t *room, ngx_uint_t *limit);

@@ -95,7 +95,7 @@ ngx_http_registry_flight_status(ngx_http_registry_zone_t *zone,
 
     for (i = 0; i < sh->n; i++) {
         if (!sh->index[i].ended) {
-            (*running)++;
+            *running += (sh->entries[i].owner != 0);
 
         } else if ((ngx_msec_int_t) (ngx_current_msec - sh->index[i].since)
                    >= NGX_HTTP_REGISTRY_FLIGHT_LINGER)

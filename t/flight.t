@@ -68,6 +68,10 @@ http {
         listen       127.0.0.1:8080 reuseport;
         server_name  localhost;
 
+        location = /status {
+            registry_status;
+        }
+
         location /v2/one/ {
             registry_proxy one;
         }
@@ -107,7 +111,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $left = Test::Nginx::Origin->new($t, port => 8082);
 my $right = Test::Nginx::Origin->new($t, port => 8083, store => $left);
 
-$t->run()->plan(173);
+$t->run()->plan(174);
 
 ###############################################################################
 
@@ -508,6 +512,8 @@ $s = send_request(GET => $path);
 $in = read_some($s, $MB);
 kill 'KILL', leader($cache);
 ok(!response($s, in => $in)->complete, 'killed, alone');
+ok(soon(sub { request(GET => '/status')->json->{flights}{running} == 0 }),
+	'killed, alone, nobody fetches it');
 ok(request(GET => $path)->body eq $blob->{content}, 'killed, and taken up');
 @r = $one->requests(qr/$blob->{digest}/);
 is($r[1]{headers}{range}, "bytes=$MB-", 'killed, from where it was');

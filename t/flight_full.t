@@ -44,7 +44,7 @@ for my $disk ([ bytes => 'size=4m' ], [ inodes => 'size=64m,nr_inodes=40' ]) {
 	$mounted{"$d/$name"} = 1;
 }
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(51);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(54);
 
 %%TEST_GLOBALS%%
 
@@ -61,6 +61,10 @@ http {
     error_log %%TESTDIR%%/error.log info;
 
     add_header X-How "$pid $registry_cache";
+
+    # 16 flights
+
+    registry_zone 192k;
 
     registry_cache bytes  { path %%TESTDIR%%/bytes; }
     registry_cache inodes { path %%TESTDIR%%/inodes; }
@@ -267,6 +271,22 @@ is($origin->requests(qr/^GET .*$blob->{digest}/), 1, 'no room, asked once');
 kill 'CONT', $manager;
 $origin->clear();
 
+# more blobs at a time than there are places for flights
+
+my @many = map { [ cold('room', 200000) ] } 1 .. 40;
+$origin->rule(map { { path => qr/$_->[0]{digest}/, stall => 100000 } } @many);
+
+@s = map { send_request(GET => $_->[1]) } @many;
+$origin->await(qr/^GET .*$_->[0]{digest}/) for @many;
+$origin->clear();
+$origin->release();
+
+@r = map { response($_) } @s;
+is(scalar(grep { $r[$_]->body eq $many[$_][0]{content} } 0 .. 39), 40,
+	'too many');
+cmp_ok(hits(@many), '<=', 16, 'too many, no more are kept');
+ok(soon(sub { hits(@many) == 40 }), 'too many, kept in the end');
+
 # the process that fetches hangs: those of others go on without it
 
 ($blob, $path) = cold('room', 4 * $MB);
@@ -314,6 +334,11 @@ sub cold {
 	my $blob = $origin->blob('a/b', bytes($size));
 
 	return ($blob, "/v2/$remote/a/b/blobs/$blob->{digest}");
+}
+
+sub hits {
+	return scalar grep { request(GET => $_->[1])->header('X-How') =~ /HIT/ }
+		@_;
 }
 
 sub logged {
