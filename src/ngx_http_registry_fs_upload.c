@@ -25,6 +25,8 @@ static ngx_int_t ngx_http_registry_fs_upload_keep(
     ngx_http_registry_op_t *op);
 static void ngx_http_registry_fs_upload_path(ngx_http_registry_op_t *op,
     ngx_http_registry_path_t *path, const char *file);
+static ngx_int_t ngx_http_registry_fs_upload_cut(ngx_http_registry_op_t *op,
+    const char *path);
 static ngx_int_t ngx_http_registry_fs_upload_state(
     ngx_http_registry_op_t *op);
 static ngx_int_t ngx_http_registry_fs_upload_verify(
@@ -178,8 +180,15 @@ ngx_http_registry_fs_upload_open(ngx_http_registry_op_t *op)
         return NGX_OK;
     }
 
-    /* gigabytes may have come since: that is for a thread */
+    return ngx_http_registry_fs_upload_cut(op, path.data);
+}
 
+
+/* gigabytes may have come since: that is for a thread */
+
+static ngx_int_t
+ngx_http_registry_fs_upload_cut(ngx_http_registry_op_t *op, const char *path)
+{
     if (!op->threaded) {
         (void) close(op->fd);
         op->fd = NGX_INVALID_FILE;
@@ -187,7 +196,7 @@ ngx_http_registry_fs_upload_open(ngx_http_registry_op_t *op)
     }
 
     if (ftruncate(op->fd, op->hash.length) == -1) {
-        return ngx_http_registry_fs_failed(op, "ftruncate()", path.data);
+        return ngx_http_registry_fs_failed(op, "ftruncate()", path);
     }
 
     return NGX_OK;

@@ -320,11 +320,7 @@ ngx_http_registry_fs_blob_open(ngx_http_registry_op_t *op)
         if (ngx_open_cached_file(op->cache, &name, &op->of, op->file_pool)
             == NGX_OK)
         {
-            if (op->of.is_file) {
-                return NGX_OK;
-            }
-
-            return NGX_DECLINED;
+            return op->of.is_file ? NGX_OK : NGX_DECLINED;
         }
 
         if (op->of.err == NGX_ENOENT || op->of.err == NGX_ENOTDIR) {
