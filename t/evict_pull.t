@@ -129,7 +129,7 @@ ok(get($large[0]) && within(sub { $t->read_file('notice.log')
 
 # what is removed while it is fetched is sent, and fetched again
 
-my $bytes = 'gone' x 100_000;
+my $bytes = 'gone' x 3_000;
 my $gone = $origin->blob('library/a', $bytes);
 my $tmp = $t->testdir() . '/cache/docker/registry/v2/repositories/_tmp';
 
