@@ -25,6 +25,8 @@ struct ngx_http_registry_evict_seen_s {
 
 static ngx_int_t ngx_http_registry_evict_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
+static void ngx_http_registry_evict_tell(ngx_http_registry_store_t *store,
+    const registry_digest_t *digest, uint32_t blocks, time_t used);
 static void ngx_http_registry_evict_wake(ngx_http_registry_evict_t *evict);
 static void ngx_http_registry_evict_touched(void *data);
 
@@ -130,6 +132,23 @@ void
 ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
     const registry_digest_t *digest, off_t size, time_t used)
 {
+    ngx_http_registry_evict_tell(store, digest,
+                                 ngx_http_registry_evict_blocks(size), used);
+}
+
+
+void
+ngx_http_registry_evict_removed(ngx_http_registry_store_t *store,
+    const registry_digest_t *digest)
+{
+    ngx_http_registry_evict_tell(store, digest, 0, 0);
+}
+
+
+static void
+ngx_http_registry_evict_tell(ngx_http_registry_store_t *store,
+    const registry_digest_t *digest, uint32_t blocks, time_t used)
+{
     ngx_uint_t                         n, wake;
     ngx_http_registry_evict_t         *evict;
     ngx_http_registry_evict_item_t     item;
@@ -145,7 +164,7 @@ ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
 
     (void) registry_digest_bytes(digest, item.key);
     item.algorithm = digest->algorithm;
-    item.blocks = ngx_http_registry_evict_blocks(size);
+    item.blocks = blocks;
     item.time = (uint32_t) used;
 
     ngx_shmtx_lock(&evict->shpool->mutex);

@@ -82,6 +82,11 @@ ngx_int_t ngx_http_registry_evict_init(ngx_conf_t *cf,
 void ngx_http_registry_evict_added(ngx_http_registry_store_t *store,
     const registry_digest_t *digest, off_t size, time_t used);
 
+/* its file was removed, by another one than the manager */
+
+void ngx_http_registry_evict_removed(ngx_http_registry_store_t *store,
+    const registry_digest_t *digest);
+
 /*
  * A blob or a manifest was sent, from wherever.  To be called each time: it
  * is cheap.

@@ -81,6 +81,8 @@ static void ngx_http_registry_evict_woken(void *data);
 static void ngx_http_registry_evict_round(ngx_event_t *ev);
 static void ngx_http_registry_evict_drain(
     ngx_http_registry_evict_manager_t *m);
+static void ngx_http_registry_evict_gone(ngx_http_registry_evict_manager_t *m,
+    ngx_http_registry_evict_item_t *item);
 static void ngx_http_registry_evict_know(ngx_http_registry_evict_manager_t *m,
     registry_algorithm_e algorithm, const u_char *key, uint32_t blocks,
     time_t used, uint32_t *old);
@@ -322,6 +324,11 @@ ngx_http_registry_evict_drain(ngx_http_registry_evict_manager_t *m)
     for (i = 0; i < n; i++) {
         item = &m->items[i];
 
+        if (item->blocks == 0) {
+            ngx_http_registry_evict_gone(m, item);
+            continue;
+        }
+
         ngx_http_registry_evict_know(m, item->algorithm, item->key,
                                      item->blocks, item->time, &old);
         twice += old;
@@ -336,6 +343,28 @@ ngx_http_registry_evict_drain(ngx_http_registry_evict_manager_t *m)
     if (lost && m->stage == NGX_HTTP_REGISTRY_EVICT_NOTHING) {
         m->due = ngx_current_msec;
     }
+}
+
+
+/* unless it was published again: then that is told, too */
+
+static void
+ngx_http_registry_evict_gone(ngx_http_registry_evict_manager_t *m,
+    ngx_http_registry_evict_item_t *item)
+{
+    uint32_t                      old;
+    ngx_http_registry_fs_blob_t   blob;
+
+    registry_digest_set(&blob.digest, item->algorithm, item->key);
+
+    if (ngx_http_registry_fs_blob_stat(m->op, &blob) != NGX_DECLINED) {
+        return;
+    }
+
+    ngx_http_registry_evict_know(m, item->algorithm, item->key, 1, 0, &old);
+    ngx_http_registry_evict_uncount(m, old);
+
+    (void) registry_lru_remove(m->lru[item->algorithm], item->key);
 }
 
 

@@ -21,7 +21,7 @@
 typedef struct {
     u_char         key[REGISTRY_HASH_MAX];      /* the digest */
     uint32_t       algorithm;
-    uint32_t       blocks;
+    uint32_t       blocks;                      /* 0: it was removed */
     uint32_t       time;                        /* seconds */
 } ngx_http_registry_evict_item_t;
 

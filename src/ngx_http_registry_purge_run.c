@@ -282,6 +282,10 @@ ngx_http_registry_purge_deleted(ngx_http_registry_ctx_t *ctx)
         return ngx_http_registry_op_result(ctx, REGISTRY_NAME_UNKNOWN);
     }
 
+    if (op->kind == NGX_HTTP_REGISTRY_OP_BLOB_DELETE && op->all) {
+        ngx_http_registry_evict_removed(ctx->store, &ctx->digest);
+    }
+
     if (op->status == NGX_OK) {
         n = (ngx_uint_t *) ((u_char *) &p->purged
                             + ngx_http_registry_stages[p->stage].count);

@@ -54,6 +54,10 @@ http {
         location /v2/ {
             registry_proxy all;
         }
+
+        location /purge/ {
+            registry_purge docker.io;
+        }
     }
 }
 
@@ -61,7 +65,7 @@ EOF
 
 my $origin = Test::Nginx::Origin->new($t, port => 8081);
 
-$t->run()->plan(18);
+$t->run()->plan(21);
 
 ###############################################################################
 
@@ -97,6 +101,13 @@ is_deeply([ grep { -e $files[$_] } 0 .. 14 ], [ 0, 6 .. 14 ],
 is(pulled(0), 1, 'what was used');
 is($origin->requests(qr/GET .*$blobs[0]/), 0, 'is still here');
 
+# what is purged makes room at once
+
+is(request(DELETE => "/purge/library/a\@$blobs[14]")->status, 200, 'purged');
+is(pulled(1), 1, 'as much as there is room for');
+ok(within(sub { -e $files[1] }) && (grep { -e } @files[0 .. 13]) == 10,
+	'nothing is evicted for it');
+
 # nothing is removed for a while: then what exceeds the limit too far is sent,
 # and not kept
 
@@ -119,7 +130,7 @@ ok(get($large[0]) && within(sub { $t->read_file('notice.log')
 
 # what is removed while it is fetched is sent, and fetched again
 
-my $bytes = 'gone' x 100_000;
+my $bytes = 'gone' x 3_000;
 my $gone = $origin->blob('library/a', $bytes);
 my $tmp = $t->testdir() . '/cache/docker/registry/v2/repositories/_tmp';
 
