@@ -519,10 +519,16 @@ ngx_http_registry_fetch_linked(void *data)
     ngx_http_registry_fetch_t *fetch = data;
 
     ngx_int_t                rc;
+    ngx_uint_t               waiting;
     ngx_http_registry_op_t  *op;
 
     op = fetch->op;
     rc = op->status;
+
+    /* not any more where it is left for another copy */
+
+    waiting = fetch->wait.waiting;
+    ngx_http_registry_fetch_deaf(fetch);
 
     if (rc == NGX_ERROR) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, op->err,
@@ -548,7 +554,9 @@ ngx_http_registry_fetch_linked(void *data)
         fetch->state = NGX_HTTP_REGISTRY_FETCH_DEGRADED;
     }
 
-    ngx_http_registry_fetch_tell(fetch);
+    if (waiting) {
+        fetch->handler(fetch->data);
+    }
 }
 
 

@@ -65,7 +65,7 @@ EOF
 
 my $origin = Test::Nginx::Origin->new($t, port => 8081);
 
-$t->run()->plan(21);
+$t->run()->plan(23);
 
 ###############################################################################
 
@@ -147,6 +147,21 @@ ok(within(sub { $t->read_file('notice.log')
 	'removed meanwhile, logged');
 ok(request(GET => "/v2/library/a/blobs/$gone->{digest}")->body eq $bytes,
 	'removed meanwhile, fetched again');
+
+# and so is what is evicted before another repository has it
+
+$origin->blob('library/b', $gone);
+$origin->rule({ path => qr!/b/blobs/!, method => 'HEAD', hold => 1,
+	times => 1 });
+$s = send_request(GET => "/v2/library/b/blobs/$gone->{digest}");
+$origin->await(qr!^HEAD .*/b/blobs/!);
+
+my $file = $t->testdir() . '/cache/docker/registry/v2/blobs/'
+	. $gone->{digest} =~ s!^(\w+):(..)(.*)!$1/$2/$2$3/data!r;
+
+ok(within(sub { unlink($file) }), 'evicted before it is linked');
+$origin->release();
+ok(response($s)->body eq $bytes, 'evicted before it is linked, sent');
 
 # the subs below know it too
 
