@@ -111,7 +111,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $left = Test::Nginx::Origin->new($t, port => 8082);
 my $right = Test::Nginx::Origin->new($t, port => 8083, store => $left);
 
-$t->run()->plan(174);
+$t->run()->plan(177);
 
 ###############################################################################
 
@@ -517,6 +517,19 @@ ok(soon(sub { request(GET => '/status')->json->{flights}{running} == 0 }),
 ok(request(GET => $path)->body eq $blob->{content}, 'killed, and taken up');
 @r = $one->requests(qr/$blob->{digest}/);
 is($r[1]{headers}{range}, "bytes=$MB-", 'killed, from where it was');
+
+# nobody comes for so long that what it has left is removed
+
+($blob, $path) = cold($one, 'c/late', 2 * $MB);
+$one->rule({ path => qr/$blob->{digest}/, times => 1, stall => $MB });
+$s = send_request(GET => $path);
+$in = read_some($s, $MB);
+kill 'KILL', leader($cache);
+ok(!response($s, in => $in)->complete, 'killed, and removed');
+unlink temporary();
+ok(request(GET => $path)->body eq $blob->{content}, 'removed, all of it');
+ok(request(GET => $path)->body eq $blob->{content} && stored($blob->{digest}),
+	'removed, and kept');
 
 # of what has no length all is there, and nobody knows it
 
