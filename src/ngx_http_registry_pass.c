@@ -38,12 +38,11 @@ static void ngx_http_registry_pass_end(ngx_http_registry_ctx_t *ctx,
     ngx_int_t rc);
 
 
-/* what of the client's request is the remote's business too */
+/* what of the client's request is the remote's business too: not our ETag */
 
 static ngx_str_t  ngx_http_registry_pass_in[] = {
     ngx_string("accept"),
     ngx_string("range"),
-    ngx_string("if-range"),
     ngx_string("content-range"),
     ngx_string("content-type"),
     ngx_null_string

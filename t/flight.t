@@ -111,7 +111,7 @@ my $one = Test::Nginx::Origin->new($t, port => 8081);
 my $left = Test::Nginx::Origin->new($t, port => 8082);
 my $right = Test::Nginx::Origin->new($t, port => 8083, store => $left);
 
-$t->run()->plan(177);
+$t->run()->plan(178);
 
 ###############################################################################
 
@@ -230,8 +230,11 @@ $r = request(GET => $path, headers => { Range => 'bytes=9437184-9437193' });
 is($r->status, 206, 'far range');
 is($r->body, substr($blob->{content}, 9437184, 10), 'far range, bytes');
 like($r->header('X-How'), qr/BYPASS/, 'far range, passed');
-$r = request(GET => $path, headers => { Range => 'bytes=-10' });
+$r = request(GET => $path, headers => { Range => 'bytes=-10',
+	'If-Range' => "\"$blob->{digest}\"" });
 is($r->body, substr($blob->{content}, -10), 'last bytes');
+ok(!(grep { $_->{headers}{'if-range'} } $one->requests(qr/$blob->{digest}/)),
+	'our ETag is not for the remote');
 is($one->bytes_sent(qr/$blob->{digest}/), 20, 'far ranges, only these');
 
 $one->rule({ path => qr/$blob->{digest}/, stall => 1000, times => 1 });
