@@ -674,7 +674,10 @@ ngx_int_t ngx_http_registry_remote_refused(ngx_http_registry_ctx_t *ctx,
     registry_error_e unknown);
 
 
-/* pass.c: 1 if the query and the fields are such as can be sent on, else 0 */
+/*
+ * pass.c: 1 if the query and the fields are such as can be sent on, else 0.
+ * It looks at all of them, so it is for what does ask the remote.
+ */
 
 ngx_uint_t ngx_http_registry_passable(ngx_http_request_t *r);
 

@@ -331,10 +331,6 @@ ngx_http_registry_remote_begin(ngx_http_registry_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (!ctx->offline && !ngx_http_registry_passable(ctx->request)) {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
     ctx->step = ctx->offline ? ngx_http_registry_offline_begin
                              : ctx->method->proxy;
     return NGX_OK;

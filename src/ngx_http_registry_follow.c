@@ -58,6 +58,10 @@ ngx_http_registry_follow(ngx_http_registry_ctx_t *ctx,
 
     f = ctx->follow;
 
+    if (!ngx_http_registry_passable(r)) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
     if (f == NULL) {
         f = ngx_http_registry_follow_create(ctx);
         if (f == NULL) {

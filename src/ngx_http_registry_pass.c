@@ -106,6 +106,10 @@ ngx_http_registry_pass(ngx_http_registry_ctx_t *ctx, ngx_str_t *path)
     ngx_int_t                 rc;
     ngx_http_registry_ask_t  *ask;
 
+    if (!ngx_http_registry_passable(ctx->request)) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
     rc = ngx_http_discard_request_body(ctx->request);
     if (rc != NGX_OK) {
         return rc;

@@ -238,6 +238,10 @@ ngx_http_registry_proxy_fill(ngx_http_registry_ctx_t *ctx, ngx_uint_t known,
     ngx_int_t                  rc;
     ngx_http_registry_fill_t  *fill;
 
+    if (!ngx_http_registry_passable(ctx->request)) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
     fill = ngx_pcalloc(ctx->request->pool, sizeof(ngx_http_registry_fill_t));
     if (fill == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

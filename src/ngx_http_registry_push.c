@@ -82,6 +82,10 @@ ngx_http_registry_proxy_push(ngx_http_registry_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
+    if (!ngx_http_registry_passable(ctx->request)) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
     switch (ctx->route.endpoint) {
 
     case REGISTRY_ENDPOINT_UPLOADS:

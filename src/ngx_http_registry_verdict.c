@@ -90,6 +90,10 @@ ngx_http_registry_verdict_ask(ngx_http_registry_ctx_t *ctx)
     static ngx_str_t  first = ngx_string("bytes=0-0");
     static ngx_str_t  accept = ngx_string(NGX_HTTP_REGISTRY_ACCEPT);
 
+    if (!ngx_http_registry_passable(ctx->request)) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
     /* not everybody knows HEAD of what is no content */
 
     blob = (ctx->route.endpoint == REGISTRY_ENDPOINT_BLOB);

@@ -109,7 +109,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084,
 		allow => { 'team/*' => 'pull' } } }, anonymous => undef);
 my $bearer = Test::Nginx::Origin->new($t, port => 8083, token => $token);
 
-$t->run()->plan(79);
+$t->run()->plan(82);
 
 ###############################################################################
 
@@ -158,14 +158,21 @@ is($r->header('X-How'), '304 docker.io HIT pull_manifest docker.io/library/alpin
 
 # what nginx lets through, and cannot be sent on
 
-is(request(GET => $path, headers => { Via => "1.1 \x01" })->status, 400,
-	'control character in Via');
-is(request(GET => $path, headers => { Accept => "\x7f" })->status, 400,
-	'control character in Accept');
+for my $cold ('manifests/cold', 'blobs/' . sha256('cold')) {
+	my $uri = "/v2/docker.io/alpine/$cold";
+
+	is(request(GET => $uri, headers => { Via => "1.1 \x01" })->status, 400,
+		"$cold, control character in Via");
+	is(request(GET => $uri, headers => { Accept => "\x7f" })->status, 400,
+		"$cold, control character in Accept");
+}
+
 is(request(GET => "/v2/docker.io/alpine/tags/list?last=\xff")->status, 400,
 	'a byte that is none of a query');
 is(request(GET => $path, headers => { Via => "1.1 \xc3\xa4\t(x)" })->status,
 	200, 'another one that is one of a field');
+is(request(GET => $path, headers => { Via => "1.1 \x01" })->status, 200,
+	'nothing is sent on');
 is($hub->requests(), 0, 'malformed, the remote was not asked');
 
 # not another registry's
