@@ -234,9 +234,8 @@ ok(soon(sub { request(GET => $path)->header('X-How') =~ /HIT/ }),
 # There is no room for it when all of it is there: nothing is got twice.  The
 # size is not known, or the client had to wait for something else.
 
-my $master = $t->read_file('nginx.pid') + 0;
-my ($manager) = `pgrep -P $master -f 'cache manager'` =~ /(\d+)/
-	or die "no manager\n";
+my ($manager) = $t->read_file('error.log')
+	=~ /.*start cache manager process (\d+)/s or die "no manager\n";
 
 kill 'STOP', $manager;
 request(GET => (cold('small', 12 * $MB))[1]) for 1 .. 3;
