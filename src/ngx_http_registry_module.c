@@ -421,6 +421,7 @@ ngx_http_registry_create_loc_conf(ngx_conf_t *cf)
     rlcf->catalog = NGX_CONF_UNSET;
     rlcf->references = NGX_CONF_UNSET_UINT;
     rlcf->max_blob_size = NGX_CONF_UNSET;
+    rlcf->status_format = NGX_CONF_UNSET_UINT;
 
     return rlcf;
 }
@@ -482,6 +483,8 @@ ngx_http_registry_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->references, prev->references,
                               NGX_HTTP_REGISTRY_REFERENCES_ON);
     ngx_conf_merge_off_value(conf->max_blob_size, prev->max_blob_size, 0);
+    ngx_conf_merge_uint_value(conf->status_format, prev->status_format,
+                              NGX_HTTP_REGISTRY_STATUS_JSON);
 
     return (conf->store || conf->proxy)
            ? ngx_http_registry_merge_handler(cf, conf) : NGX_CONF_OK;

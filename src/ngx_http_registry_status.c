@@ -54,6 +54,7 @@ ngx_http_registry_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     mcf->status = 1;
 
     if (cf->args->nelts == 1) {
+        rlcf->status_format = NGX_HTTP_REGISTRY_STATUS_JSON;
         return NGX_CONF_OK;
     }
 

@@ -110,6 +110,10 @@ http {
         location /metrics {
             registry_status prometheus;
 
+            if ($arg_quiet) {
+                access_log off;
+            }
+
             location = /metrics/status {
                 registry_status;
             }
@@ -127,7 +131,7 @@ my $issuer = Test::Nginx::Token->new($t, port => 8084, users => { alice =>
 	{ password => 'wonder-land', allow => { 'team/*' => 'pull' } } });
 my $team = Test::Nginx::Origin->new($t, port => 8083, token => $issuer);
 
-$t->run()->plan(65)->todo_alerts();
+$t->run()->plan(66)->todo_alerts();
 
 ###############################################################################
 
@@ -147,6 +151,8 @@ is(request(HEAD => '/status')->header('Content-Length'),
 	length $r->body, 'head');
 is(request(GET => '/json')->body, $r->body, 'json');
 is(request(GET => '/metrics/status')->body, $r->body, 'json, inherits nothing');
+is(request(GET => '/metrics?quiet=1')->header('Content-Type'),
+	'text/plain; version=0.0.4; charset=utf-8', 'prometheus, in "if"');
 is(request(GET => '/metrics?format=json')->body, $r->body,
 	'json, by the argument');
 is(request(GET => '/v2/status')->body, $r->body, 'in a registry');
