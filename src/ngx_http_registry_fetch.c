@@ -419,7 +419,11 @@ ngx_http_registry_fetch_on_header(ngx_http_registry_ask_t *ask)
     ngx_http_registry_ask_free(ask);
     fetch->ask = NULL;
 
-    if (status == NGX_HTTP_OK || status == NGX_HTTP_PARTIAL_CONTENT) {
+    /* an empty one has no first byte */
+
+    if (status == NGX_HTTP_OK || status == NGX_HTTP_PARTIAL_CONTENT
+        || status == NGX_HTTP_RANGE_NOT_SATISFIABLE)
+    {
         fetch->checked = 1;
         ngx_http_registry_copy_vouch(fetch->copy, &fetch->blob);
 

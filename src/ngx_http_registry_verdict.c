@@ -232,6 +232,7 @@ ngx_http_registry_verdict(ngx_http_registry_ctx_t *ctx)
     case NGX_HTTP_OK:
     case NGX_HTTP_PARTIAL_CONTENT:
     case NGX_HTTP_NOT_MODIFIED:
+    case NGX_HTTP_RANGE_NOT_SATISFIABLE:        /* it is empty */
         ngx_http_registry_verdict_keep(ctx);
         ctx->step = ctx->permitted;
         return NGX_OK;

@@ -107,7 +107,7 @@ my $token = Test::Nginx::Token->new($t, port => 8084, users => {
 my $bearer = Test::Nginx::Origin->new($t, port => 8082, token => $token);
 my $open = Test::Nginx::Origin->new($t, port => 8083);
 
-$t->run()->plan(115);
+$t->run()->plan(118);
 
 ###############################################################################
 
@@ -267,6 +267,9 @@ $bearer->blob('team/app', 'no head');
 $bearer->rule({ path => qr/blobs/, method => 'HEAD', status => 404 });
 is(late('blobs/' . sha256('no head'), bearer('alice', 'wonder', 'team/app'))
 	->body, 'no head', 'no HEAD of blobs');
+$bearer->blob('team/app', '');
+is(late('blobs/' . sha256(''), bearer('alice', 'wonder', 'team/app'))
+	->status, 200, 'no HEAD of blobs, empty');
 is(late('blobs/' . sha256('none'), bearer('alice', 'wonder', 'team/app'))
 	->status, 404, 'no HEAD of blobs, none');
 $bearer->rule({ path => qr/manifests/, method => 'HEAD', status => 405 });
@@ -306,6 +309,16 @@ for my $way ([ 8080, '/v2/open.example/%s' ], [ 8080, '/v2/alias.example/%s' ],
 	is($get->(GET => 'denied/app/blobs/' . sha256('denied'),
 		Range => 'bytes=0-1'), 403, "$name, denied, range of a blob");
 }
+
+# an empty one has no first byte
+
+$open->blob($_, '') for 'free/app', 'free/other';
+$open->rule({ path => qr/blobs/, method => 'HEAD', status => 404 });
+
+is(request(GET => "/v2/open.example/$_/blobs/" . sha256(''))->status, 200,
+	"$_, no HEAD of blobs, empty") for 'free/app', 'free/other';
+
+$open->clear();
 
 # a page to log in at does not say that a repository has a blob, nor that there
 # is one at all
