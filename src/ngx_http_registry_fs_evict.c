@@ -449,9 +449,14 @@ ngx_http_registry_fs_sweep_leave(ngx_http_registry_fs_sweep_t *sweep)
         && path->len + sizeof("/tags") <= sizeof(path->data))
     {
         ngx_memcpy(path->data + path->len, "/tags", sizeof("/tags"));
-        (void) rmdir(path->data);
-        ngx_memcpy(path->data + path->len, "/lock", sizeof("/lock"));
-        (void) unlink(path->data);
+
+        /* who writes a tag has the lock */
+
+        if (rmdir(path->data) == 0 || ngx_errno == NGX_ENOENT) {
+            ngx_memcpy(path->data + path->len, "/lock", sizeof("/lock"));
+            (void) unlink(path->data);
+        }
+
         path->data[path->len] = '\0';
     }
 
